@@ -1,0 +1,1 @@
+"""mmrag_pipeline: brand media in, a searchable Milvus collection and campaign pictures out."""

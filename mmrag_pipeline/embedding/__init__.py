@@ -1,0 +1,1 @@
+"""Pixels -> vectors: which model, its fingerprint, the embedding engine, the parquet store."""

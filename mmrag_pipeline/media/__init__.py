@@ -1,0 +1,1 @@
+"""Files -> pixels: the library's drops, their manifests, decoding, video keyframes, contact sheets."""

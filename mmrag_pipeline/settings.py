@@ -1,0 +1,115 @@
+"""Every setting: one environment variable, one type, one default, one sentence.
+
+`Settings` is the single place where `MMRAG_*` variables are named. Values come from the environment, then from a
+`.env` file in the working directory (read into the environment, as Dagster does), then from the defaults below, which
+need no key, server or hub.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from dotenv import load_dotenv
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mmrag_pipeline.errors import UserError
+
+PREFIX = "MMRAG_"
+
+
+class Settings(BaseSettings):
+    """What is in force. Field `x_y` is the variable `MMRAG_X_Y`; secrets are masked in every repr."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    store: str = Field(".mmrag", description="Folder or fsspec URI for everything the pipeline writes.")
+    media: str | None = Field(
+        None,
+        description="Media library, laid out <product_line>/<drop>/**; default: the demo library in the store.",
+    )
+    campaigns: str | None = Field(
+        None, description="Folder of campaign briefs (*.yaml); default: the demo briefs in the store."
+    )
+    clip_model: str = Field(
+        "demo",
+        description="Preset (demo, clip-b32, siglip2-b32, siglip2-b16, ecommerce, fashion), an open_clip name "
+        "(ViT-B-32/laion2b_s34b_b79k), hf-hub:<org>/<repo> or local-dir:<folder>.",
+    )
+    clip_precision: Literal["fp32", "bf16"] = Field("fp32", description="Numeric precision of the model.")
+    clip_device: str = Field("auto", description="auto (CUDA if there is one), cpu or cuda[:n].")
+    clip_batch_size: int = Field(32, ge=1, le=4096, description="Pictures a model call.")
+    max_megapixels: int = Field(64, ge=1, description="Pictures above this are quarantined before decoding.")
+    max_video_frames: int = Field(12, ge=1, description="Keyframes kept of one video at most.")
+    milvus_uri: str | None = Field(
+        None,
+        description="http(s)://host:port of a Milvus server, or a path ending in .db for Milvus Lite; "
+        "default: milvus.db in the store.",
+    )
+    milvus_token: SecretStr | None = Field(None, description="Milvus token, user:password or an API key.")
+    milvus_alias: str = Field("media_live", description="Alias of the live collection.")
+    milvus_timeout_s: float = Field(30.0, gt=0, description="Seconds one Milvus request may take.")
+    milvus_wait_s: float = Field(
+        60.0, ge=0, description="Seconds to wait for a Milvus Lite file that another process holds."
+    )
+    image_backend: Literal["preview", "gemini"] = Field(
+        "preview", description="Who makes campaign pictures: preview (offline, free) or gemini (paid)."
+    )
+    gemini_api_key: SecretStr | None = Field(
+        None, description="Gemini Developer API key; only gemini uses it."
+    )
+    gemini_model: str = Field("gemini-nano-banana-2.1", description="Gemini image model.")
+    gemini_base_url: str = Field(
+        "https://generativelanguage.googleapis.com",
+        description="Gemini endpoint; change it for a proxy or a test.",
+    )
+    gemini_timeout_s: float = Field(180.0, gt=0, description="Seconds one Gemini request may take.")
+    budget_usd_per_day: float = Field(
+        10.0, ge=0, description="Most that all campaigns together may spend in one UTC day."
+    )
+    nightly_cron: str = Field("0 2 * * *", description="When the nightly reindex runs.")
+    timezone: str = Field("UTC", description="IANA timezone of the nightly reindex.")
+    autostart: bool = Field(
+        False,
+        description="Start the sensor and the schedules with the deployment instead of by hand in the UI.",
+    )
+
+    @property
+    def media_root(self) -> str:
+        return self.media or f"{self.store}/demo/media"
+
+    @property
+    def campaigns_root(self) -> str:
+        return self.campaigns or f"{self.store}/demo/campaigns"
+
+    @property
+    def milvus_address(self) -> str:
+        return self.milvus_uri or f"{self.store}/milvus.db"
+
+
+def load_settings() -> Settings:
+    """Read the settings in force.
+
+    Raises:
+        UserError: a variable holds a value of the wrong kind; names the variable, never a secret's value.
+    """
+    load_dotenv(Path.cwd() / ".env")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = variable(str(first["loc"][0]))
+        raise UserError(f"{name} is not usable: {first['msg']}; correct it or unset it.") from None
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field: `milvus_uri` -> `MMRAG_MILVUS_URI`."""
+    return PREFIX + field.upper()
+
+
+def unknown_variables() -> list[str]:
+    """`MMRAG_*` variables in the environment that no setting reads: most likely typing errors."""
+    known = {variable(field) for field in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

@@ -1,0 +1,96 @@
+"""Where things are kept, and how a file gets there whole.
+
+Layout under the store's root (any fsspec URI, except the two databases, which need a local disk):
+`manifests/<drop>.parquet`, `embeddings/<fingerprint>/<drop>/`, `models/`, `milvus.db`, `ledger.sqlite`,
+`campaigns/<campaign>/<occurrence>/`. A file is written under a temporary name, synced and renamed: a reader never
+sees half of one. Object stores publish an object only when it is complete, so there it is written in place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+class Store:
+    """Paths under one root."""
+
+    def __init__(self, root: str | os.PathLike[str]):
+        self.root = UPath(root)
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    @property
+    def manifests(self) -> UPath:
+        return self.root / "manifests"
+
+    def embeddings(self, fingerprint: str) -> UPath:
+        return self.root / "embeddings" / fingerprint
+
+    @property
+    def models(self) -> UPath:
+        return self.root / "models"
+
+    def occurrence(self, campaign: str, occurrence: str) -> UPath:
+        return self.root / "campaigns" / campaign / occurrence
+
+    @property
+    def ledger(self) -> UPath:
+        return self.root / "ledger.sqlite"
+
+
+def write_bytes(path: UPath, data: bytes) -> None:
+    """Write `data` so that `path` is either the old file or the whole new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not is_local(path):
+        path.write_bytes(data)
+        return
+    target = os.fspath(path)
+    temporary = os.path.join(os.path.dirname(target), f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    _sync_folder(os.path.dirname(target))
+
+
+def write_json(path: UPath, value: Any) -> None:
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def write_table(path: UPath, table: pa.Table) -> None:
+    """Write one parquet file (zstd), whole or not at all; equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def read_table(path: UPath) -> pa.Table:
+    with path.open("rb") as file:
+        return pq.read_table(file)
+
+
+def is_local(path: UPath) -> bool:
+    return path.protocol in ("", "file", "local")
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

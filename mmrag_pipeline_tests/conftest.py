@@ -1,0 +1,56 @@
+"""Fixtures that every room shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mmrag_pipeline.settings import PREFIX
+
+
+@pytest.fixture(autouse=True)
+def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The developer's own MMRAG_* variables, .env file, keys and store must not decide what a test does."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(PREFIX) and name != "MMRAG_SHARED_DATA":
+            monkeypatch.delenv(name)
+    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "MILVUS_URI", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real photos, hostile files and videos that lie beside the checkout, not in it."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    path = Path(os.environ.get("MMRAG_SHARED_DATA", default))
+    if not path.is_dir():
+        pytest.skip(f"needs the shared test data, absent at {path}; set MMRAG_SHARED_DATA to its folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_clip(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The shared small CLIP as a `local-dir:` model name; its preprocessing is written into its config."""
+    import json
+    import shutil
+
+    source = shared_data / "clip-weights"
+    folder = tmp_path_factory.mktemp("small-clip")
+    config = json.loads((source / "demo-lite0-clip.json").read_text())
+    preprocess = {
+        "size": 224,
+        "mode": "RGB",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+        "fill_color": 0,
+    }
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
+    )
+    shutil.copy(source / "demo-lite0-clip.fp16.pt", folder / "open_clip_pytorch_model.bin")
+    return f"local-dir:{folder}"

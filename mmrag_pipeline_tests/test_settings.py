@@ -1,0 +1,53 @@
+"""Settings: typed, documented, masked, and a typing error is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.settings import Settings, load_settings, unknown_variables
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = load_settings()
+    assert settings.clip_model == "demo"
+    assert settings.image_backend == "preview"
+    assert settings.milvus_address == ".mmrag/milvus.db"
+
+
+def test_every_setting_is_documented() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_environment_wins_over_the_env_file_and_empty_means_unset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("MMRAG_CLIP_MODEL=clip-b32\nMMRAG_TIMEZONE=Europe/Berlin\n")
+    monkeypatch.setenv("MMRAG_CLIP_MODEL", "fashion")
+    monkeypatch.setenv("MMRAG_MEDIA", "")
+    # load_dotenv writes to the environment: let monkeypatch put it back
+    monkeypatch.setenv("MMRAG_TIMEZONE", "")
+    monkeypatch.delenv("MMRAG_TIMEZONE")
+    settings = load_settings()
+    assert (settings.clip_model, settings.timezone, settings.media) == ("fashion", "Europe/Berlin", None)
+
+
+def test_a_value_of_the_wrong_kind_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMRAG_CLIP_BATCH_SIZE", "many")
+    with pytest.raises(UserError, match="MMRAG_CLIP_BATCH_SIZE is not usable"):
+        load_settings()
+
+
+def test_secrets_are_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMRAG_GEMINI_API_KEY", "AIza-very-secret")
+    monkeypatch.setenv("MMRAG_MILVUS_TOKEN", "root:very-secret")
+    settings = load_settings()
+    assert "very-secret" not in repr(settings) + str(settings) + str(settings.model_dump())
+
+
+def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMRAG_MEDAI", "/media")
+    monkeypatch.setenv("MMRAG_MEDIA", "/media")
+    assert unknown_variables() == ["MMRAG_MEDAI"]

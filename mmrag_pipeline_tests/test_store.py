@@ -1,0 +1,43 @@
+"""A file in the store is the old one or the whole new one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from upath import UPath
+
+from mmrag_pipeline.store import read_table, write_bytes, write_table
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = UPath(tmp_path) / "file"
+    write_bytes(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [child.name for child in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("root", ["local", "memory"])
+def test_a_table_comes_back_from_local_and_remote_stores(root: str, tmp_path: Path) -> None:
+    folder = UPath(tmp_path) if root == "local" else UPath("memory:///store-test")
+    table = pa.table({"a": [1, 2], "b": ["x", None]})
+    write_table(folder / "deep" / "table.parquet", table)
+    assert read_table(folder / "deep" / "table.parquet").equals(table)
+
+
+def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
+    table = pa.table({"a": list(range(1000))})
+    for name in ("one", "two"):
+        write_table(UPath(tmp_path) / name, table)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
