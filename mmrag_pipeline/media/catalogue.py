@@ -1,0 +1,154 @@
+"""The brand's own words about its files: `metadata.csv` or `metadata.jsonl` at the top of a drop.
+
+Columns: `path` (inside the drop), `sku`, `title`, `tags` (separated by `;` or `,`); any further column is
+kept as JSON. Nothing in it can stop a scan: what does not fit is reported in one sentence a problem.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from upath import UPath
+
+NAMES = ("metadata.csv", "metadata.jsonl")
+_MAX_BYTES = 64 * 1024 * 1024
+_OWN = ("path", "sku", "title", "tags")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file's catalogue data; `extra` is a JSON object with sorted keys."""
+
+    sku: str = ""
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    extra: str = "{}"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Entries by path, and what is wrong with the catalogue, one sentence each."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_catalogue(folder: UPath, paths: Collection[str]) -> Catalogue:
+    """Join a drop's catalogue files to the `paths` that are in it; the first row that names a file counts."""
+    catalogue = Catalogue()
+    present = set(paths)
+    # macOS writes decomposed accents, spreadsheets composed ones: compare both in one form.
+    by_form = {unicodedata.normalize("NFC", path): path for path in sorted(present, reverse=True)}
+    seen: dict[str, str] = {}
+    for name in NAMES:
+        if name not in present:
+            continue
+        for where, row in _rows(folder / name, name, catalogue.problems):
+            asked = _clean(_text(row.get("path")))
+            path = asked if asked in present else by_form.get(unicodedata.normalize("NFC", asked))
+            if not asked:
+                catalogue.problems.append(f"{where} has no path")
+            elif path is None:
+                catalogue.problems.append(f"{where} names {asked!r}, which is not in the drop")
+            elif path in seen:
+                catalogue.problems.append(f"{where} names {path!r} again; {seen[path]} counts")
+            else:
+                seen[path] = where
+                catalogue.entries[path] = _entry(row)
+    for path in sorted(present):
+        if "/" in path and path.rsplit("/", 1)[1] in NAMES:
+            catalogue.problems.append(f"{path} is not read: a catalogue belongs at the top of the drop")
+    return catalogue
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    tags = row.get("tags")
+    if not isinstance(tags, list):
+        tags = re.split(r"[;,]", _text(tags))
+    cleaned = dict.fromkeys(_text(tag) for tag in tags)
+    extra = {key: value for key, value in row.items() if key not in _OWN and value not in ("", None)}
+    return Entry(
+        sku=_text(row.get("sku")),
+        title=_text(row.get("title")),
+        tags=tuple(tag for tag in cleaned if tag),
+        extra=json.dumps(extra, sort_keys=True, ensure_ascii=False),
+    )
+
+
+def _rows(file: UPath, name: str, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(`metadata.csv row 3`, row by lower-case column name) for every row that can be read."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+        problems.append(f"{name} can't be read ({cause}): no file has its metadata")
+        return
+    if len(data) > _MAX_BYTES:
+        problems.append(f"{name} is larger than {_MAX_BYTES >> 20} MB and is not read")
+        return
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        problems.append(f"{name} is not UTF-8; read as Windows-1252, so check its accents")
+        text = data.decode("cp1252", errors="replace")
+    yield from (_csv_rows if name.endswith(".csv") else _json_rows)(text, name, problems)
+
+
+def _csv_rows(text: str, name: str, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)  # spreadsheets in half of Europe write semicolons
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    columns: list[str] | None = None
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if columns is None:
+                columns = [cell.strip().lower() for cell in cells]
+                if "path" not in columns:
+                    problems.append(f"{name} has no column 'path', so none of its rows can be joined")
+                    return
+                continue
+            where = f"{name} line {reader.line_num}"
+            if len(cells) > len(columns):
+                problems.append(
+                    f"{where} has {len(cells)} cells for {len(columns)} columns; the rest is dropped"
+                )
+            yield where, {key: cell.strip() for key, cell in zip(columns, cells, strict=False) if key}
+    except csv.Error as error:
+        problems.append(f"{name} line {reader.line_num} can't be read ({error}); the rest of it is left out")
+
+
+def _json_rows(text: str, name: str, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{name} line {number}"
+        try:
+            row = json.loads(line, parse_constant=lambda name: None)  # NaN is not JSON
+            json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            yield where, {str(key).strip().lower(): value for key, value in row.items()}
+        else:
+            problems.append(f"{where} is not a JSON object")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _clean(path: str) -> str:
+    path = path.strip().replace("\\", "/")
+    while path.startswith("./"):
+        path = path[2:]
+    return path

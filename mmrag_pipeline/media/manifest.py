@@ -1,0 +1,150 @@
+"""The manifest: one row for every file of a drop, one for every kept frame of a video.
+
+This module owns the columns and turns what a scan found into rows and back. Rows are sorted by (path,
+frame_ms), and equal findings give an equal table. `sku`, `title`, `reason`, `detail` are '' and `tags` is []
+where there is none; null is only in the columns declared nullable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from mmrag_pipeline.media.catalogue import Entry
+from mmrag_pipeline.media.probe import Probe
+from mmrag_pipeline.media.rules import Limits, Reason
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("media_id", pa.string(), nullable=False),
+        pa.field("content_id", pa.string()),
+        pa.field("media_type", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("frames", pa.int32()),
+        pa.field("frame_ms", pa.int64()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("first_seen", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("sku", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("tags", pa.list_(pa.field("element", pa.string())), nullable=False),
+        pa.field("extra", pa.string(), nullable=False),
+    ]
+)
+
+_MADE_UNDER = b"mmrag.made_under"
+_VERSION = 1  # of the probe: raise it when the same bytes would now get another row
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file of a drop as a scan found it."""
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    first_seen: datetime
+    probe: Probe
+
+
+def media_id(drop: str, path: str, frame_ms: int | None) -> str:
+    """Primary key of an indexed item: 32 hex digits, the same on every run, machine and model."""
+    key = f"{drop}\0{path}\0{'' if frame_ms is None else frame_ms}"
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def made_under(limits: Limits) -> bytes:
+    """What the probes in a manifest depend on besides the files; kept in the table's schema metadata."""
+    return json.dumps({"version": _VERSION, **limits.as_dict()}, sort_keys=True).encode()
+
+
+def was_made_under(table: pa.Table, limits: Limits) -> bool:
+    return (table.schema.metadata or {}).get(_MADE_UNDER) == made_under(limits)
+
+
+def to_table(
+    findings: Iterable[Finding], *, drop: str, entries: Mapping[str, Entry], limits: Limits
+) -> pa.Table:
+    """Rows of a drop; of files with equal bytes the smallest path stays ok, the others are its duplicates."""
+    kept: dict[str, str] = {}
+    columns: dict[str, list[Any]] = {name: [] for name in MANIFEST_SCHEMA.names}
+    for finding in sorted(findings, key=lambda finding: finding.path):
+        probe, status, keyframes = finding.probe, str(finding.probe.status), finding.probe.keyframes
+        if probe.status == "ok":
+            original = kept.setdefault(probe.content, finding.path)
+            if original != finding.path:
+                status, keyframes = "duplicate", ()
+                probe = replace(probe, reason=Reason.DUPLICATE.value, detail=f"same bytes as {original}")
+        entry = entries.get(finding.path, Entry())
+        for frame_ms in keyframes or (None,):
+            columns["path"].append(finding.path)
+            columns["media_id"].append(media_id(drop, finding.path, frame_ms))
+            columns["content_id"].append(probe.content if frame_ms is None else f"{probe.content}#{frame_ms}")
+            columns["media_type"].append(probe.media_type)
+            columns["bytes"].append(finding.bytes)
+            columns["mtime_ns"].append(finding.mtime_ns)
+            columns["format"].append(probe.format)
+            columns["width"].append(probe.width)
+            columns["height"].append(probe.height)
+            columns["frames"].append(probe.frames)
+            columns["frame_ms"].append(frame_ms)
+            columns["status"].append(status)
+            columns["reason"].append(probe.reason)
+            columns["detail"].append(probe.detail)
+            columns["first_seen"].append(finding.first_seen)
+            columns["sku"].append(entry.sku)
+            columns["title"].append(entry.title)
+            columns["tags"].append(entry.tags)
+            columns["extra"].append(entry.extra)
+    schema = MANIFEST_SCHEMA.with_metadata({_MADE_UNDER: made_under(limits)})
+    return pa.table(columns, schema=schema)
+
+
+def from_table(table: pa.Table) -> dict[str, Finding]:
+    """The findings that a manifest was made of, by path: the inverse of `to_table`, catalogue aside."""
+    names = [
+        name for name in MANIFEST_SCHEMA.names if name not in ("media_id", "sku", "title", "tags", "extra")
+    ]
+    rows = zip(*(table[name].to_pylist() for name in names), strict=True)
+    findings: dict[str, Finding] = {}
+    probes: dict[str, Probe] = {}
+    duplicates: list[tuple[Finding, str]] = []
+    for path, content, media_type, size, mtime_ns, format_, width, height, frames, frame_ms, *verdict in rows:
+        status, reason, detail, first_seen = verdict
+        if path in findings:  # a further frame of the same video
+            first = findings[path].probe
+            probe = replace(first, keyframes=(*first.keyframes, frame_ms))
+            findings[path] = replace(findings[path], probe=probe)
+        else:
+            probe = Probe(
+                status="ok" if status == "duplicate" else status,
+                reason="" if status == "duplicate" else reason,
+                detail="" if status == "duplicate" else detail,
+                content=content.partition("#")[0] if content else None,
+                media_type=media_type,
+                format=format_,
+                width=width,
+                height=height,
+                frames=frames,
+                keyframes=() if frame_ms is None else (frame_ms,),
+            )
+            findings[path] = Finding(path, size, mtime_ns, first_seen, probe)
+        if status == "duplicate":
+            duplicates.append((findings[path], probe.content))
+        elif probe.content:
+            probes[probe.content] = probe
+    for finding, content in duplicates:  # a duplicate's row has no frames: its original knows them
+        findings[finding.path] = replace(finding, probe=probes[content])
+    return findings

@@ -1,0 +1,46 @@
+"""Manifests on disk: `manifests/<drop>.parquet`."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from upath import UPath
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.store import Store, read_table, write_table
+
+
+class ManifestStore:
+    """Reads and writes the manifests of drops."""
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    def path(self, drop: str) -> UPath:
+        return self._store.manifests / f"{drop}.parquet"
+
+    def find(self, drop: str) -> pa.Table | None:
+        """The drop's manifest, or None when it was never scanned."""
+        try:
+            return read_table(self.path(drop))
+        except FileNotFoundError:
+            return None
+
+    def read(self, drop: str) -> pa.Table:
+        """The drop's manifest.
+
+        Raises:
+            UserError: the drop was never scanned.
+        """
+        table = self.find(drop)
+        if table is None:
+            raise UserError(f"drop {drop} has no manifest yet: materialise drop_manifest for it first.")
+        return table
+
+    def write(self, drop: str, table: pa.Table) -> None:
+        write_table(self.path(drop), table)
+
+    def drops(self) -> list[str]:
+        """Keys of all drops that have a manifest, sorted."""
+        if not self._store.manifests.is_dir():
+            return []
+        return sorted(path.stem for path in self._store.manifests.glob("[!.]*.parquet"))

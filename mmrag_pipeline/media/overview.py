@@ -1,0 +1,26 @@
+"""A drop at a glance: a small sheet of some of its pictures."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+from upath import UPath
+
+from mmrag_pipeline.media.pictures import load_picture
+from mmrag_pipeline.media.rules import Limits, MediaError
+from mmrag_pipeline.media.sheet import SheetItem, contact_sheet
+
+
+def drop_sheet(folder: UPath, manifest: pa.Table, *, limits: Limits, tiles: int = 8) -> Image.Image | None:
+    """Up to `tiles` pictures of a drop, spread evenly over its manifest; None when there is none to show."""
+    rows = manifest.filter(pc.equal(manifest["status"], "ok")).to_pylist()
+    count = min(tiles, len(rows))
+    items = []
+    for row in (rows[i * len(rows) // count] for i in range(count)):
+        try:
+            image = load_picture(folder, row["path"], row["frame_ms"], limits)
+        except MediaError:
+            continue  # gone since the scan: the manifest says what was there, the sheet shows what is
+        items.append(SheetItem(image, row["title"] or row["path"], row["path"] if row["title"] else ""))
+    return contact_sheet(items, columns=4, tile=128) if items else None

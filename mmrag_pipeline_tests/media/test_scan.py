@@ -1,0 +1,290 @@
+"""A drop's manifest: every file a row, nothing read twice, nothing lost in silence."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from upath import UPath
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.decode import Limits
+from mmrag_pipeline.media.library import MediaLibrary
+from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA, media_id
+from mmrag_pipeline.media.scan import ScanReport, scan_drop
+from mmrag_pipeline.store import read_table, write_table
+from mmrag_pipeline_tests.media.conftest import DROP, NOW, overwrite_unseen, rows, save
+
+Scan = Callable[..., ScanReport]
+
+
+def test_a_first_scan(folder: Path, scan: Scan) -> None:
+    picture = save(folder / "a" / "watch.jpg")
+    (folder / "notes.txt").write_text("not a picture at all")
+    (folder / "_READY").touch()
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / ".cache").mkdir()
+    save(folder / ".cache" / "thumb.png")
+    progress: list[tuple[int, int]] = []
+    report = scan(progress=lambda done, total: progress.append((done, total)))
+    found = rows(report)
+    assert {path: (row["status"], row["reason"]) for path, row in found.items()} == {
+        ".DS_Store": ("ignored", "hidden"),
+        ".cache/thumb.png": ("ignored", "hidden"),
+        "_READY": ("ignored", "marker"),
+        "a/watch.jpg": ("ok", ""),
+        "notes.txt": ("quarantined", "not_an_image"),
+    }
+    row = found["a/watch.jpg"]
+    assert row["content_id"] == hashlib.sha256(picture.read_bytes()).hexdigest()
+    assert row["media_id"] == media_id(DROP.key, "a/watch.jpg", None)
+    assert (row["bytes"], row["mtime_ns"]) == (picture.stat().st_size, picture.stat().st_mtime_ns)
+    assert (row["format"], row["width"], row["height"], row["frames"]) == ("jpeg", 64, 48, 1)
+    assert (row["frame_ms"], row["first_seen"], row["sku"], row["tags"]) == (None, NOW, "", [])
+    assert report.table.schema.equals(MANIFEST_SCHEMA)
+    assert report.counts == {"ok": 1, "duplicate": 0, "quarantined": 1, "ignored": 3}
+    assert (report.hashed, report.changed, report.problems) == (2, True, [])
+    assert progress[0] == (3, 5) and progress[-1] == (5, 5)
+
+
+def test_media_ids_do_not_change() -> None:
+    """They are primary keys in collections that outlive a release."""
+    assert media_id("lunar__2026-09", "a.jpg", None) == "d0c29beed257ba223ffa92000a20e51d"
+    assert media_id("lunar__2026-09", "v.mp4", 0) == "e9dabd4626dfd07bab8f8351523f49d3"
+
+
+def test_unchanged_files_are_not_read_again(folder: Path, scan: Scan, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.png", "broken.jpg"):
+        save(folder / name)
+    (folder / "broken.jpg").write_bytes((folder / "broken.jpg").read_bytes()[:300])
+    first = scan()
+    for path in folder.iterdir():
+        overwrite_unseen(path)
+    write_table(UPath(tmp_path / "m.parquet"), first.table)
+    again = scan(previous=read_table(UPath(tmp_path / "m.parquet")), now=NOW + timedelta(days=1))
+    assert again.table.equals(first.table)
+    assert (again.hashed, again.changed) == (0, False)
+
+
+def test_a_changed_file_is_read_and_keeps_its_first_seen(folder: Path, scan: Scan) -> None:
+    save(folder / "a.png", "red")
+    save(folder / "b.png", "blue")
+    first = scan()
+    save(folder / "a.png", "green", size=(90, 70))
+    later = NOW + timedelta(days=1)
+    save(folder / "c.png", "white")
+    second = scan(previous=first.table, now=later)
+    found = rows(second)
+    assert (second.hashed, second.changed) == (2, True)
+    assert (found["a.png"]["width"], found["a.png"]["first_seen"]) == (90, NOW)
+    assert found["c.png"]["first_seen"] == later
+    assert found["a.png"]["content_id"] != rows(first)["a.png"]["content_id"]
+    assert found["a.png"]["media_id"] == rows(first)["a.png"]["media_id"]
+
+
+def test_a_moved_file_keeps_its_content_id(folder: Path, scan: Scan) -> None:
+    save(folder / "a.png", "red")
+    first = scan()
+    (folder / "deep").mkdir()
+    (folder / "a.png").rename(folder / "deep" / "z.png")
+    second = scan(previous=first.table)
+    assert list(rows(second)) == ["deep/z.png"]
+    assert rows(second)["deep/z.png"]["content_id"] == rows(first)["a.png"]["content_id"]
+
+
+def test_the_same_drop_gives_the_same_table(folder: Path, scan: Scan) -> None:
+    for number in range(12):
+        save(folder / f"{number % 3}" / f"{number}.png", size=(40 + number % 5, 40))
+    assert scan().table.equals(scan().table, check_metadata=True)
+
+
+def test_limits_that_change_the_verdict_are_applied_to_old_files(folder: Path, scan: Scan) -> None:
+    save(folder / "small.png", size=(40, 40))
+    save(folder / "large.png", size=(400, 400))
+    first = scan()
+    strict = scan(previous=first.table, limits=Limits(min_side=100))
+    assert rows(strict)["small.png"]["reason"] == "too_small"
+    assert strict.changed and strict.hashed == 2
+    assert rows(scan(previous=strict.table))["small.png"]["status"] == "ok"
+
+
+def test_of_equal_files_the_smallest_path_stays(folder: Path, scan: Scan) -> None:
+    save(folder / "b.png")
+    first = scan()
+    shutil.copy(folder / "b.png", folder / "c.png")
+    second = scan(previous=first.table)
+    assert rows(second)["c.png"]["status"] == "duplicate"
+    assert rows(second)["c.png"]["detail"] == "same bytes as b.png"
+    shutil.copy(folder / "b.png", folder / "a.png")
+    third = scan(previous=second.table)
+    assert {path: row["status"] for path, row in rows(third).items()} == {
+        "a.png": "ok", "b.png": "duplicate", "c.png": "duplicate"
+    }  # fmt: skip
+    assert third.hashed == 1
+    (folder / "a.png").unlink()
+    (folder / "b.png").unlink()
+    overwrite_unseen(folder / "c.png")
+    last = scan(previous=third.table)
+    assert rows(last)["c.png"]["status"] == "ok" and last.hashed == 0
+
+
+def test_a_video_has_a_row_for_each_keyframe(folder: Path, scan: Scan, shared_data: Path) -> None:
+    shutil.copyfile(shared_data / "videos" / "aba_with_black.mp4", folder / "b.mp4")
+    shutil.copyfile(shared_data / "videos" / "aba_with_black.mp4", folder / "copy.mp4")
+    (folder / "metadata.csv").write_text("path,sku\nb.mp4,V-1\n")
+    first = scan()
+    frames = [row for row in first.table.to_pylist() if row["path"] == "b.mp4"]
+    assert len(frames) == 3
+    digest = hashlib.sha256((folder / "b.mp4").read_bytes()).hexdigest()
+    for row in frames:
+        assert row["content_id"] == f"{digest}#{row['frame_ms']}"
+        assert row["media_id"] == media_id(DROP.key, "b.mp4", row["frame_ms"])
+        assert (row["status"], row["media_type"], row["sku"]) == ("ok", "video", "V-1")
+    copies = [row for row in first.table.to_pylist() if row["path"] == "copy.mp4"]
+    assert [(row["status"], row["frame_ms"], row["content_id"]) for row in copies] == [
+        ("duplicate", None, digest)
+    ]
+    (folder / "b.mp4").unlink()  # the copy takes over, its frames known without decoding
+    overwrite_unseen(folder / "copy.mp4")
+    second = scan(previous=first.table)
+    taken_over = [row for row in second.table.to_pylist() if row["path"] == "copy.mp4"]
+    assert [row["frame_ms"] for row in taken_over] == [row["frame_ms"] for row in frames]
+    assert second.hashed == 0
+
+
+def test_rows_are_sorted(folder: Path, scan: Scan, shared_data: Path) -> None:
+    shutil.copyfile(shared_data / "videos" / "promo_cuts_16x9.mp4", folder / "m.mp4")
+    for name in ("z.png", "a.png", "Ä.png", "B.png"):
+        save(folder / name, size=(40 + ord(name[0]) % 50, 50))
+    keys = [(row["path"], row["frame_ms"] or 0) for row in scan().table.to_pylist()]
+    assert keys == sorted(keys) and len(keys) > 8
+
+
+def test_links_do_not_lead_out_of_the_drop(folder: Path, scan: Scan, tmp_path: Path) -> None:
+    secret = save(tmp_path / "secret.png")
+    save(folder / "real.png")
+    (folder / "out.png").symlink_to(secret)
+    (folder / "in.png").symlink_to(folder / "real.png")
+    (folder / "folder").symlink_to(tmp_path)
+    (folder / "loop").symlink_to(folder)
+    (folder / "sub").mkdir()
+    (folder / "sub" / "inside").symlink_to(folder / "sub")
+    (folder / "nowhere.png").symlink_to(folder / "gone.png")
+    found = {path: (row["status"], row["reason"]) for path, row in rows(scan()).items()}
+    assert found == {
+        "folder": ("quarantined", "outside_drop"),
+        "in.png": ("ok", ""),
+        "loop": ("quarantined", "outside_drop"),
+        "nowhere.png": ("quarantined", "unreadable"),
+        "out.png": ("quarantined", "outside_drop"),
+        "real.png": ("duplicate", "duplicate"),
+        "sub/inside": ("ignored", "folder_link"),
+    }
+
+
+def test_a_pipe_does_not_hang_the_scan(folder: Path, scan: Scan) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+    assert rows(scan())["pipe.jpg"]["reason"] == "unreadable"
+
+
+def test_a_name_that_is_not_utf8(folder: Path, scan: Scan) -> None:
+    with open(os.fsencode(folder) + b"/caf\xe9.png", "wb") as file:
+        file.write(b"x" * 50)
+    assert rows(scan())["caf\\udce9.png"]["reason"] == "bad_name"
+
+
+@pytest.fixture
+def without_root() -> Iterator[Path]:
+    """A library folder, and no right to read what its owner closed (root reads everything)."""
+    base = Path(tempfile.mkdtemp())
+    base.chmod(0o755)
+    try:
+        yield base
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        shutil.rmtree(base)
+
+
+def test_a_file_that_may_not_be_read(without_root: Path) -> None:
+    drop = without_root / DROP.product_line / DROP.name
+    closed = save(drop / "closed.png", "blue")
+    save(drop / "open.png")
+    closed.chmod(0)
+    library = MediaLibrary(str(without_root))
+    if os.getuid() == 0:
+        os.seteuid(65534)
+    first = scan_drop(library, DROP, previous=None, limits=Limits(), now=NOW)
+    row = rows(first)["closed.png"]
+    assert (row["status"], row["reason"], row["content_id"]) == ("quarantined", "unreadable", None)
+    assert rows(first)["open.png"]["status"] == "ok"
+    if os.getuid() == 0:
+        os.seteuid(0)
+    closed.chmod(stat.S_IRUSR)  # changes neither size nor time
+    second = scan_drop(library, DROP, previous=first.table, limits=Limits(), now=NOW)
+    assert rows(second)["closed.png"]["status"] == "ok" and second.hashed == 1
+
+
+def test_losing_most_files_stops_with_a_sentence(folder: Path, scan: Scan) -> None:
+    for number in range(4):
+        save(folder / f"{number}.png", size=(40 + number, 40))
+    first = scan()
+    (folder / "0.png").unlink()
+    (folder / "1.png").unlink()
+    half = scan(previous=first.table)
+    assert half.counts["ok"] == 2
+    (folder / "2.png").unlink()
+    with pytest.raises(
+        UserError, match=r"lunar__2026-09 has lost 3 of its 4 files .*0\.png.*allow_mass_deletion"
+    ):
+        scan(previous=first.table)
+    assert scan(previous=first.table, allow_mass_deletion=True).counts["ok"] == 1
+
+
+def test_renaming_everything_is_not_a_deletion(folder: Path, scan: Scan) -> None:
+    for number in range(4):
+        save(folder / "old" / f"{number}.png", size=(40 + number, 40))
+    first = scan()
+    (folder / "old").rename(folder / "new")
+    assert scan(previous=first.table).counts["ok"] == 4
+
+
+def test_a_missing_folder_says_so(folder: Path, scan: Scan) -> None:
+    folder.rmdir()
+    with pytest.raises(UserError, match="lunar__2026-09 has no folder"):
+        scan()
+
+
+def test_a_manifest_of_another_make_is_made_anew(folder: Path, scan: Scan) -> None:
+    save(folder / "a.png")
+    old = pa.table({"path": ["a.png"], "status": ["ok"]})
+    report = scan(previous=old)
+    assert report.hashed == 1 and report.changed
+
+
+def test_a_bucket_is_scanned_like_a_folder() -> None:
+    root = UPath("memory://bucket-of-test-scan")
+    picture = root / DROP.product_line / DROP.name / "a" / "x.png"
+    picture.parent.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as folder:
+        picture.write_bytes(save(Path(folder) / "x.png").read_bytes())
+    report = scan_drop(MediaLibrary(str(root)), DROP, previous=None, limits=Limits(), now=NOW)
+    assert [(row["path"], row["status"], row["width"]) for row in report.table.to_pylist()] == [
+        ("a/x.png", "ok", 64)
+    ]
+
+
+def test_a_manifest_is_plain_parquet(folder: Path, scan: Scan, tmp_path: Path) -> None:
+    save(folder / "a.png")
+    table = scan().table
+    pq.write_table(table, tmp_path / "m.parquet")
+    assert pq.read_table(tmp_path / "m.parquet").equals(table, check_metadata=True)
