@@ -1,0 +1,1 @@
+"""A brief -> pictures: plan with retrieved references, image backends, ledger, sidecars, gallery."""

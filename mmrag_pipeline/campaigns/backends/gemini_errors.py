@@ -1,0 +1,121 @@
+"""An exception of the SDK or of its HTTP client -> what it means for the money and for the next request."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mmrag_pipeline.campaigns.backends.base import (
+    Ambiguous,
+    BackendError,
+    Exhausted,
+    NoImage,
+    Rejected,
+    Throttled,
+    Unreachable,
+)
+from mmrag_pipeline.errors import UserError
+
+KEY_SETTING = "MMRAG_GEMINI_API_KEY"
+_POLICY = re.compile(r"(?i)\b(safety|polic(?:y|ies)|prohibited|blocked)\b")
+_SPEND = re.compile(r"(?i)\bspend(?:ing)?[ -](?:limit|cap|based)")  # "billing" stands in every 429
+
+
+def read_error(
+    error: Exception, *, model: str, base_url: str, secret: str
+) -> BackendError | UserError | NoImage:
+    """The typed error to raise, or NoImage where the error is a refusal of the content. `secret` is cut out
+    of texts.
+    """
+    import httpx2
+    from google.genai import errors
+
+    said = _text(error, secret)
+    match error:
+        case errors.APIError():
+            return _status(error, said, model, secret)
+        case httpx2.InvalidURL() | httpx2.UnsupportedProtocol() | httpx2.LocalProtocolError():
+            return UserError(
+                f"the request to {base_url} could not be built ({said}): check MMRAG_GEMINI_BASE_URL."
+            )
+        case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.ProxyError():
+            return Unreachable(f"Gemini at {base_url} can't be reached ({said}).")
+        case httpx2.ReadTimeout() | httpx2.WriteTimeout():
+            return Ambiguous(
+                "Gemini did not answer in time (MMRAG_GEMINI_TIMEOUT_S), the picture may have been billed."
+            )
+        case httpx2.HTTPError():
+            return Ambiguous(
+                f"the connection to Gemini broke off ({type(error).__name__}), the picture may have "
+                "been billed."
+            )
+        case _:  # JSON cut off, broken base64, a field of another type: the request did go through
+            return Ambiguous(
+                f"Gemini's answer can't be read ({type(error).__name__}), the picture may have been billed."
+            )
+
+
+def _status(error: Any, said: str, model: str, secret: str) -> BackendError | UserError | NoImage:
+    code, status = error.code, error.status or ""
+    details = _details(error.details)
+    reasons = {str(entry.get("reason")) for entry in details}
+    if code in (401, 403) or "API_KEY_INVALID" in reasons or "API key not valid" in said:
+        return UserError(f"Gemini refused the key ({code} {status}: {said}): check {KEY_SETTING}.")
+    match code:
+        case 404:
+            return UserError(
+                f"Gemini has no model {model!r} ({said}): set MMRAG_GEMINI_MODEL or the brief's `model`."
+            )
+        case 429:
+            return _quota(error, said, details)
+        case 408 | 500 | 502 | 503:
+            return Throttled(
+                f"Gemini is overloaded ({code} {status}).", retry_after_s=_retry_after(error, details)
+            )
+        case 499 | 504:
+            return Ambiguous(
+                f"Gemini gave up on the request ({code} {status}), the picture may have been billed."
+            )
+        case 400 if status == "FAILED_PRECONDITION":
+            return UserError(
+                f"Gemini can't be used with this key ({said}): check the project of {KEY_SETTING}."
+            )
+        case 400 if _POLICY.search(said):
+            return NoImage("blocked", f"the request was refused: {said}")
+        case _ if code >= 500:
+            return Ambiguous(f"Gemini failed ({code} {status}), the picture may have been billed.")
+        case _ if code >= 400:
+            return Rejected(f"Gemini refused the request ({code} {status}: {said}).")
+        case _:
+            return Ambiguous(f"Gemini answered {code}, the picture may have been billed.")
+
+
+def _quota(error: Any, said: str, details: list[dict[str, Any]]) -> BackendError:
+    violations = [v for entry in details for v in entry.get("violations") or [] if isinstance(v, dict)]
+    for violation in violations:
+        quota = str(violation.get("quotaId") or violation.get("quotaMetric") or "")
+        if "PerDay" in quota or str(violation.get("quotaValue")) == "0":
+            return Exhausted(f"Gemini's quota {quota} is used up; it is renewed at midnight Pacific time.")
+    if _SPEND.search(said):
+        return Exhausted(f"Gemini's spend limit is reached ({said}); raise it in AI Studio.")
+    return Throttled("Gemini asks for fewer requests (429).", retry_after_s=_retry_after(error, details))
+
+
+def _details(body: Any) -> list[dict[str, Any]]:
+    inner = body.get("error", body) if isinstance(body, dict) else {}
+    found = inner.get("details") if isinstance(inner, dict) else None
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _retry_after(error: Any, details: list[dict[str, Any]]) -> float | None:
+    """Seconds to wait: RetryInfo in the body, or the Retry-After header; the longer of the two."""
+    told = [match[1] for e in details if (match := re.fullmatch(r"([\d.]+)s", str(e.get("retryDelay"))))]
+    headers = getattr(error.response, "headers", None) or {}
+    told += [match[0] for match in [re.fullmatch(r"[\d.]+", str(headers.get("retry-after")))] if match]
+    return max(map(float, told)) if told else None
+
+
+def _text(error: Exception, secret: str) -> str:
+    """One line, bounded, without the key."""
+    message = getattr(error, "message", None) or str(error) or type(error).__name__
+    return " ".join(str(message).replace(secret, "**********").split())[:300].rstrip(".")

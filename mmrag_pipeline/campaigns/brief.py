@@ -1,0 +1,348 @@
+"""A campaign brief: the YAML a marketer writes, its meaning, and its mistakes said so that they can be
+mended.
+
+What needs the index (does the product line exist, is there a reference?) is asked in plan.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from upath import UPath
+
+from mmrag_pipeline.campaigns import schedule as due
+from mmrag_pipeline.campaigns import templates
+from mmrag_pipeline.campaigns.mistakes import sentences
+from mmrag_pipeline.campaigns.registry import ImageModel, default_model, image_model
+from mmrag_pipeline.campaigns.strict_yaml import YamlMistake, read_yaml
+from mmrag_pipeline.errors import UserError
+
+MAX_BYTES = 256 * 1024
+MAX_VARIANTS = 2000
+RATIO_TOLERANCE = 0.03
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Product(_Part):
+    """Which product: by `sku`, or by a `query` that the index answers (the best hit decides the product)."""
+
+    name: Text | None = Field(
+        None, description="What the brand calls it; scenes use it as {{ product.name }}."
+    )
+    sku: Text | None = None
+    query: Text | None = None
+    product_line: Text | None = None
+    min_score: float | None = Field(None, ge=-1, le=1, description="Hits below it are not references.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.sku is None) == (self.query is None):
+            raise ValueError("a product is found by sku or by query; write exactly one of the two.")
+        if self.sku is not None and self.min_score is not None:
+            raise ValueError("min_score only means something with query; delete it.")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Stable name inside the campaign, fit for files and keys."""
+        words = self.sku or self.name or self.query or ""
+        return re.sub(r"[^\w.]+", "-", words.lower()).strip("-")[:60] or "product"
+
+    @property
+    def shown(self) -> str:
+        return self.name or self.query or self.sku or ""
+
+
+class Scene(_Part):
+    name: Slug
+    prompt: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=templates.MAX_SCENE)
+    ]
+
+    @field_validator("prompt")
+    @classmethod
+    def _renders(cls, prompt: str) -> str:
+        templates.check(prompt)
+        return prompt
+
+
+class Placement(_Part):
+    """Where the picture goes. `pixels` is the final width and height; default: what the model answers
+    with.
+    """
+
+    name: Slug
+    aspect_ratio: str
+    image_size: Annotated[str, BeforeValidator(lambda v: str(v) if v == 512 else v)] = "1K"
+    pixels: tuple[Annotated[int, Field(ge=64, le=8192)], Annotated[int, Field(ge=64, le=8192)]] | None = None
+
+
+class Colour(_Part):
+    """A colour in words, which go into prompts, and optionally in hex, which only our own drawing uses."""
+
+    words: Text
+    hex: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_words(cls, value: object) -> object:
+        return {"words": value} if isinstance(value, str) else value
+
+
+class Brand(_Part):
+    palette: list[Colour] = Field(default_factory=list, max_length=8)
+    tone: Text | None = None
+    do: list[Text] = Field(default_factory=list, max_length=20)
+    dont: list[Text] = Field(default_factory=list, max_length=20)
+
+
+class References(_Part):
+    max_per_product: int = Field(3, ge=1, le=14)
+
+
+class Schedule(_Part):
+    cron: str
+    timezone: str = "UTC"
+
+    @field_validator("cron")
+    @classmethod
+    def _cron(cls, cron: str) -> str:
+        due.check_cron(cron)
+        return cron
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone(cls, timezone: str) -> str:
+        due.check_timezone(timezone)
+        return timezone
+
+    def occurrence(self, at: datetime) -> str:
+        """Name of the occurrence due at an aware time: the local date, with the time where it is needed."""
+        local = at.astimezone(ZoneInfo(self.timezone))
+        return local.strftime(
+            "%Y-%m-%dT%H%M" if due.due_more_than_daily(self.cron, self.timezone) else "%Y-%m-%d"
+        )
+
+
+class Brief(_Part):
+    """One campaign. Unknown keys are errors; what is optional has the default shown."""
+
+    campaign: Slug
+    title: Text
+    objective: Text
+    message: Text | None = None
+    products: list[Product] = Field(min_length=1, max_length=200)
+    scenes: list[Scene] = Field(min_length=1, max_length=50)
+    placements: list[Placement] = Field(min_length=1, max_length=50)
+    locales: list[Locale] = Field(default_factory=lambda: ["en"], min_length=1, max_length=100)
+    n: int = Field(1, ge=1, le=20, description="Pictures of each combination.")
+    brand: Brand = Field(default_factory=Brand)
+    references: References = Field(default_factory=References)
+    backend: Literal["preview", "gemini"] | None = Field(None, description="Default: MMRAG_IMAGE_BACKEND.")
+    model: str | None = Field(None, description="Default: MMRAG_GEMINI_MODEL.")
+    schedule: Schedule | None = None
+    budget_usd: float = Field(
+        gt=0, description="Most that this campaign may spend, all occurrences together."
+    )
+    budget_usd_per_occurrence: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Self:
+        for key, names in (
+            ("products", [product.id for product in self.products]),
+            ("scenes", [scene.name for scene in self.scenes]),
+            ("placements", [placement.name for placement in self.placements]),
+            ("locales", self.locales),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{key}: {twice[0]!r} is there twice; give each its own name.")
+        if self.variants > MAX_VARIANTS:
+            raise ValueError(
+                f"the brief asks for {self.variants} pictures an occurrence, {MAX_VARIANTS} is the most; "
+                f"split it or lower n."
+            )
+        return self
+
+    @property
+    def variants(self) -> int:
+        """Pictures an occurrence, if every product has references."""
+        return math.prod(map(len, (self.products, self.scenes, self.placements, self.locales))) * self.n
+
+    def occurrence(self, at: datetime) -> due.Occurrence:
+        """The occurrence due at an aware time; a brief without a schedule has one a UTC day."""
+        name = self.schedule.occurrence(at) if self.schedule else Schedule(cron="0 0 * * *").occurrence(at)
+        return due.Occurrence(self.campaign, name)
+
+
+class BriefError(UserError):
+    """The mistakes of one brief, one sentence each, in `sentences`."""
+
+    def __init__(self, mistakes: list[str]):
+        self.sentences = tuple(mistakes)
+        super().__init__("\n".join(mistakes))
+
+
+@dataclass(frozen=True)
+class BriefProblem:
+    """A brief that can't be used, and one sentence why."""
+
+    file: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Briefs:
+    """What a folder of briefs holds: the usable ones sorted by campaign, and what is wrong with the
+    others.
+    """
+
+    good: tuple[Brief, ...]
+    problems: tuple[BriefProblem, ...]
+
+    def get(self, campaign: str) -> Brief:
+        """Raises UserError naming the campaigns there are, or what is wrong with that one's file."""
+        for brief in self.good:
+            if brief.campaign == campaign:
+                return brief
+        own = [p.sentence for p in self.problems if UPath(p.file).stem == campaign]
+        known = ", ".join(brief.campaign for brief in self.good) or "none"
+        raise UserError(
+            "\n".join(own) or f"there is no usable brief for campaign {campaign!r}; there are: {known}."
+        )
+
+
+def load_brief(path: UPath | str, *, model: str | None = None) -> Brief:
+    """Read one brief; ratios, sizes and budget are checked against its own model, else `model`, else the
+    default.
+
+    Raises:
+        BriefError: every mistake in the file, one sentence each (file, key, fix).
+    """
+    path = UPath(path)
+    file = path.name
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise BriefError([f"the brief {path} can't be read ({error.strerror}): check the path."]) from None
+    try:
+        if len(data) > MAX_BYTES:
+            raise YamlMistake(f"{len(data)} bytes are more than a brief may have ({MAX_BYTES})")
+        raw = read_yaml(data.decode("utf-8-sig"))
+    except (YamlMistake, UnicodeDecodeError) as error:
+        raise BriefError([f"{file} is not readable as YAML: {error}; correct it there."]) from None
+    if not isinstance(raw, dict):
+        raise BriefError(
+            [f"{file} holds no brief: write keys such as title, products, scenes and placements."]
+        )
+    try:
+        brief = Brief.model_validate({"campaign": path.stem, **raw})
+    except ValidationError as error:
+        raise BriefError(sentences(error, Brief, file)) from None
+    if mistakes := model_mistakes(brief, brief.model or model or default_model()):
+        raise BriefError([f"{file}: {mistake}" for mistake in mistakes])
+    return brief
+
+
+def load_briefs(folder: UPath | str, *, model: str | None = None) -> Briefs:
+    """Read every `*.yaml` and `*.yml` of a folder; one bad brief never hides a good one."""
+    folder = UPath(folder)
+    good: dict[str, Brief] = {}
+    problems: list[BriefProblem] = []
+    try:
+        files = sorted(
+            (f for f in folder.iterdir() if f.suffix in (".yaml", ".yml") and not f.name.startswith(".")),
+            key=lambda f: f.name,
+        )
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        sentence = (
+            f"the folder of briefs {folder} can't be read ({error.strerror}): set MMRAG_CAMPAIGNS to yours, "
+            f"or run `mmrag demo` for the demo briefs."
+        )
+        return Briefs((), (BriefProblem(folder.name, sentence),))
+    for file in files:
+        try:
+            brief = load_brief(file, model=model)
+        except BriefError as error:
+            problems += [BriefProblem(file.name, sentence) for sentence in error.sentences]
+            continue
+        if brief.campaign in good:
+            sentence = (
+                f"{file.name}: campaign {brief.campaign!r} is already that of another file; rename one."
+            )
+            problems.append(BriefProblem(file.name, sentence))
+        else:
+            good[brief.campaign] = brief
+    return Briefs(tuple(good[name] for name in sorted(good)), tuple(problems))
+
+
+def model_mistakes(brief: Brief, model_name: str) -> list[str]:
+    """What the model would refuse in this brief, and whether the budget buys one picture of it."""
+    try:
+        model = image_model(model_name)
+    except UserError as error:
+        return [f"model: {error}"]
+    mistakes = []
+    for at, placement in enumerate(brief.placements):
+        where = f"placements[{at}]"
+        try:
+            model.require(
+                ratio=placement.aspect_ratio,
+                size=placement.image_size,
+                references=brief.references.max_per_product,
+                where=where,
+            )
+        except UserError as error:
+            mistakes.append(str(error))
+            continue
+        if placement.pixels and not _fits(placement, model):
+            width, height = placement.pixels
+            mistakes.append(
+                f"{where}.pixels: {width} x {height} is not {placement.aspect_ratio}; "
+                f"change the pixels or the aspect_ratio."
+            )
+    return mistakes or _budget_mistakes(brief, model)
+
+
+def _fits(placement: Placement, model: ImageModel) -> bool:
+    width, height = placement.pixels or (1, 1)
+    across, down = (int(side) for side in placement.aspect_ratio.split(":"))
+    return abs(width * down / (height * across) - 1) <= RATIO_TOLERANCE
+
+
+def _budget_mistakes(brief: Brief, model: ImageModel) -> list[str]:
+    price = min(
+        model.price(placement.image_size, references=brief.references.max_per_product)
+        for placement in brief.placements
+    )
+    return [
+        f"{key}: {budget:g} USD is below the price of one picture (up to {price:.4f} USD with {model.id}); "
+        f"raise it to at least {math.ceil(price * 100) / 100:.2f}."
+        for key, budget in (
+            ("budget_usd", brief.budget_usd),
+            ("budget_usd_per_occurrence", brief.budget_usd_per_occurrence),
+        )
+        if budget is not None and budget < price
+    ]

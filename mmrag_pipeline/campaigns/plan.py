@@ -1,0 +1,331 @@
+"""A brief and the index -> every picture to make, with its references, prompt, key and price. Nothing is paid
+here.
+
+Reading and writing a plan is plan_table.py's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import product as combinations
+
+from mmrag_pipeline.campaigns.backends.base import BackendInfo, backend_info
+from mmrag_pipeline.campaigns.brief import Brief, Placement, Product, Scene
+from mmrag_pipeline.campaigns.keys import idempotency_key, seed_of
+from mmrag_pipeline.campaigns.prompts import SYSTEM, Facts, reference_label, render_prompt
+from mmrag_pipeline.campaigns.references import MIME, ReferencePictures
+from mmrag_pipeline.campaigns.registry import ImageModel, image_model
+from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, require_product_lines, select
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.decode import MediaError
+
+TEMPERATURE = 1.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference of one variant. `sha256` is that of the bytes that will be sent; `score` None where a sku
+    chose it.
+    """
+
+    order: int
+    role: str
+    label: str
+    media_id: str
+    product_line: str
+    drop: str
+    path: str
+    frame_ms: int | None
+    sku: str
+    title: str
+    score: float | None
+    sha256: str
+    mime: str
+    width: int
+    height: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One picture to make: product x scene x placement x locale x number. `price_usd` is what the model would
+    cost.
+    """
+
+    key: str
+    product: str
+    product_name: str
+    product_line: str
+    sku: str
+    scene: str
+    placement: str
+    locale: str
+    number: int
+    aspect_ratio: str
+    image_size: str
+    width: int
+    height: int
+    excerpt: str
+    prompt: str
+    system_instruction: str
+    template_sha256: str
+    seed: int
+    temperature: float
+    price_usd: float
+    estimated_usd: float
+    references: tuple[Reference, ...]
+
+    @property
+    def name(self) -> str:
+        """How people call it: `golden-watch · suit · feed · en-GB · 1`."""
+        return f"{self.product} · {self.scene} · {self.placement} · {self.locale} · {self.number}"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A product without a picture in this plan, and why."""
+
+    product: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CampaignPlan:
+    """One occurrence of one brief, laid out."""
+
+    campaign: str
+    occurrence: str
+    title: str
+    objective: str
+    message: str
+    palette: tuple[tuple[str, str | None], ...]
+    backend: str
+    backend_version: str
+    model: str
+    planned_at: str
+    budget_usd: float
+    budget_usd_per_occurrence: float | None
+    variants: tuple[Variant, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def estimated_usd(self) -> float:
+        """Upper bound of what making all of it costs with its backend: 0 for preview."""
+        return sum(variant.estimated_usd for variant in self.variants)
+
+    @property
+    def would_cost_usd(self) -> float:
+        """Upper bound of what making all of it costs with its model, whatever the backend."""
+        return sum(variant.price_usd for variant in self.variants)
+
+
+def plan_campaign(
+    brief: Brief,
+    *,
+    occurrence: str,
+    finder: ReferenceFinder,
+    pictures: ReferencePictures,
+    backend_name: str,
+    model: str,
+    now: datetime,
+    progress: Callable[[str], None] | None = None,
+) -> CampaignPlan:
+    """Lay out one occurrence. The brief's own backend and model win over `backend_name` and `model`.
+
+    Raises:
+        UserError: unknown backend, model, product line, ratio or size; a retired model on a paid backend;
+            a scene that can't be filled in.
+    """
+    backend = backend_info(brief.backend or backend_name)
+    chosen_model = image_model(brief.model or model)
+    if backend.paid:
+        chosen_model.require_alive(now.date())
+    for at, placement in enumerate(brief.placements):
+        chosen_model.require(
+            ratio=placement.aspect_ratio,
+            size=placement.image_size,
+            references=brief.references.max_per_product,
+            where=f"campaign {brief.campaign}: placements[{at}]",
+        )
+    require_product_lines(brief.products, finder, brief.campaign)
+    variants: list[Variant] = []
+    left_out: list[LeftOut] = []
+    for product in brief.products:
+        selection = select(product, finder, wanted=brief.references.max_per_product)
+        references, unreadable = _references(selection.candidates, pictures, brief.references.max_per_product)
+        if references:
+            layout = _Layout(
+                brief, occurrence, product, references, selection.candidates[0], backend, chosen_model
+            )
+            variants += layout.variants()
+            said = f"{len(references)} references"
+        else:
+            reason = selection.reason or f"none of its references can be read ({unreadable})"
+            left_out.append(LeftOut(product.id, reason))
+            said = f"left out: {reason}"
+        if progress:
+            progress(f"{product.id}: {said}")
+    return CampaignPlan(
+        campaign=brief.campaign,
+        occurrence=occurrence,
+        title=brief.title,
+        objective=brief.objective,
+        message=brief.message or "",
+        palette=_palette(brief),
+        backend=backend.name,
+        backend_version=backend.version,
+        model=chosen_model.id,
+        planned_at=now.isoformat(),
+        budget_usd=brief.budget_usd,
+        budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
+        variants=tuple(variants),
+        left_out=tuple(left_out),
+    )
+
+
+def _references(
+    candidates: tuple[Chosen, ...], pictures: ReferencePictures, wanted: int
+) -> tuple[tuple[Reference, ...], str]:
+    """The first `wanted` candidates that can be read and differ, and why the last unreadable one could not
+    be.
+    """
+    encoded, unreadable = [], ""
+    for chosen in candidates:
+        if len(encoded) == wanted:
+            break
+        try:
+            picture = pictures.prepare(chosen.hit)
+        except (MediaError, UserError, FileNotFoundError, PermissionError) as error:
+            unreadable = f"{chosen.hit.drop}/{chosen.hit.path}: {error}"
+            continue
+        if picture.sha256 not in {other.sha256 for _, other in encoded}:
+            encoded.append((chosen, picture))
+    return tuple(
+        Reference(
+            order=order,
+            role="product",
+            label=reference_label(order, len(encoded)),
+            media_id=chosen.hit.media_id,
+            product_line=chosen.hit.product_line,
+            drop=chosen.hit.drop,
+            path=chosen.hit.path,
+            frame_ms=chosen.hit.frame_ms,
+            sku=chosen.hit.sku or "",
+            title=chosen.hit.title or "",
+            score=chosen.score,
+            sha256=picture.sha256,
+            mime=MIME,
+            width=picture.width,
+            height=picture.height,
+            bytes=len(picture.data),
+        )
+        for order, (chosen, picture) in enumerate(encoded, 1)
+    ), unreadable
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """One product with its references -> its variants."""
+
+    brief: Brief
+    occurrence: str
+    product: Product
+    references: tuple[Reference, ...]
+    best: Chosen
+    backend: BackendInfo
+    model: ImageModel
+
+    def variants(self) -> Iterator[Variant]:
+        brief = self.brief
+        numbers = range(1, brief.n + 1)
+        for scene, placement, locale, number in combinations(
+            brief.scenes, brief.placements, brief.locales, numbers
+        ):
+            yield self._variant(scene, placement, locale, number)
+
+    def _variant(self, scene: Scene, placement: Placement, locale: str, number: int) -> Variant:
+        brief, product, references = self.brief, self.product, self.references
+        hit = self.best.hit
+        facts = Facts(hit.title or "", hit.sku or "", hit.product_line, tuple(hit.tags))
+        try:
+            prompt = render_prompt(
+                brief,
+                scene=scene,
+                product=product,
+                facts=facts,
+                placement=placement,
+                locale=locale,
+                references=len(references),
+            )
+        except ValueError as error:
+            raise UserError(
+                f"campaign {brief.campaign}: scene {scene.name} for {product.id}: {error}."
+            ) from None
+        coordinates = (
+            brief.campaign,
+            self.occurrence,
+            product.id,
+            scene.name,
+            placement.name,
+            locale,
+            number,
+        )
+        seed = seed_of(*coordinates)
+        price = self.model.price(placement.image_size, references=len(references))
+        size = placement.pixels or self.model.pixels(placement.aspect_ratio, placement.image_size)
+        shape = {
+            "coordinates": coordinates,
+            "backend": [self.backend.name, self.backend.version],
+            "model": self.model.id,
+            "template": prompt.template_sha256,
+            "prompt": prompt.text,
+            "system": SYSTEM,
+            "references": [[r.media_id, r.role, r.order, r.label, r.sha256, r.mime] for r in references],
+            "generation": [placement.aspect_ratio, placement.image_size, seed, TEMPERATURE],
+        }
+        if not self.backend.paid:  # preview draws these; a paid picture must not be paid again for them
+            captions = [[r.title, r.sku, r.path] for r in references]
+            shape["drawn"] = [
+                brief.title,
+                brief.message,
+                _palette(brief),
+                product.shown,
+                size,
+                round(price, 4),
+                captions,
+            ]
+        return Variant(
+            key=idempotency_key(shape),
+            product=product.id,
+            product_name=product.shown,
+            product_line=hit.product_line,
+            sku=hit.sku or "",
+            scene=scene.name,
+            placement=placement.name,
+            locale=locale,
+            number=number,
+            aspect_ratio=placement.aspect_ratio,
+            image_size=placement.image_size,
+            width=size[0],
+            height=size[1],
+            excerpt=prompt.scene,
+            prompt=prompt.text,
+            system_instruction=SYSTEM,
+            template_sha256=prompt.template_sha256,
+            seed=seed,
+            temperature=TEMPERATURE,
+            price_usd=price,
+            estimated_usd=price if self.backend.paid else 0.0,
+            references=references,
+        )
+
+
+def _palette(brief: Brief) -> tuple[tuple[str, str | None], ...]:
+    return tuple((colour.words, colour.hex) for colour in brief.brand.palette)
+
+
+def plan_json(plan: CampaignPlan) -> dict[str, object]:
+    """The plan as plain values, for `--json` and metadata."""
+    return asdict(plan)

@@ -1,0 +1,124 @@
+"""What image models accept and cost, read from registry.yaml: asked before anything is sent.
+
+Knows no backend: `preview` draws offline for nothing, and reports what the model named in the plan would
+cost.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from mmrag_pipeline.errors import UserError
+
+SIZE_FACTOR = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
+
+
+@dataclass(frozen=True)
+class ImageModel:
+    """One model: ratios and sizes it accepts, prices in US dollars, retirement date (None: none
+    announced).
+    """
+
+    id: str
+    title: str
+    usd_per_image: Mapping[str, float]
+    usd_per_reference: float
+    usd_overhead: float
+    max_references: int
+    ratios: Mapping[str, tuple[int, int]]
+    sends_size: bool = True
+    retired: date | None = None
+    successor: str | None = None
+
+    @property
+    def sizes(self) -> list[str]:
+        return list(self.usd_per_image)
+
+    def price(self, size: str, *, references: int) -> float:
+        """Upper bound in US dollars of one picture, so that a reservation of it is never passed by the
+        bill.
+        """
+        return self.usd_per_image[size] + references * self.usd_per_reference + self.usd_overhead
+
+    def pixels(self, ratio: str, size: str) -> tuple[int, int]:
+        """Width and height that the model answers with."""
+        width, height = self.ratios[ratio]
+        factor = SIZE_FACTOR[size]
+        return round(width * factor), round(height * factor)
+
+    def require(self, *, ratio: str, size: str, references: int, where: str) -> None:
+        """Check one placement.
+
+        Raises:
+            UserError: this model does not take the ratio, the size or so many references; says which it
+            takes.
+        """
+        if ratio not in self.ratios:
+            raise UserError(
+                f"{where}: {self.id} makes no aspect_ratio {ratio!r}; write one of {', '.join(self.ratios)}."
+            )
+        if size not in self.usd_per_image:
+            raise UserError(
+                f"{where}: {self.id} makes no image_size {size!r}; write one of {', '.join(self.sizes)}."
+            )
+        if references > self.max_references:
+            raise UserError(
+                f"{where}: {references} references are more than the {self.max_references} that "
+                f"{self.id} takes; "
+                f"lower references.max_per_product."
+            )
+
+    def require_alive(self, today: date) -> None:
+        """Raises UserError from the retirement date on, naming the successor."""
+        if self.retired and today >= self.retired:
+            raise UserError(
+                f"image model {self.id} was shut down on {self.retired}: set `model` in the brief "
+                f"(or MMRAG_GEMINI_MODEL) to {self.successor or default_model()}."
+            )
+
+
+@dataclass(frozen=True)
+class Registry:
+    version: str
+    default: str
+    models: Mapping[str, ImageModel]
+
+    def model(self, name: str) -> ImageModel:
+        """Raises UserError naming the known models and the nearest one."""
+        if name in self.models:
+            return self.models[name]
+        near = difflib.get_close_matches(name, self.models, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known models: {', '.join(self.models)}."
+        raise UserError(f"image model {name!r} is not in the registry: {hint}")
+
+
+@cache
+def load_registry() -> Registry:
+    raw = yaml.safe_load(resources.files(__package__).joinpath("registry.yaml").read_text("utf-8"))
+    ratios = {name: (width, height) for name, (width, height) in raw["ratios"].items()}
+    models = {name: _model(name, entry, ratios) for name, entry in raw["models"].items()}
+    return Registry(version=raw["version"], default=raw["default"], models=models)
+
+
+def image_model(name: str) -> ImageModel:
+    """The model of that id; raises UserError where there is none."""
+    return load_registry().model(name)
+
+
+def default_model() -> str:
+    return load_registry().default
+
+
+def _model(name: str, entry: dict[str, Any], ratios: dict[str, tuple[int, int]]) -> ImageModel:
+    fields = dict(entry)
+    without = set(fields.pop("without_ratios", ()))
+    fields["usd_per_image"] = {str(size): usd for size, usd in fields["usd_per_image"].items()}
+    return ImageModel(id=name, ratios={k: v for k, v in ratios.items() if k not in without}, **fields)

@@ -1,0 +1,141 @@
+"""The `mmrag` command: every verb is one call into the packages, and a way to show what came back."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.settings import load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Brand media, searchable.",
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Show a `UserError` as its one sentence and leave with exit code 2; other errors keep their traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            err.print(f"[bold red]error:[/] {_plain(str(error))}", highlight=False)
+            raise typer.Exit(2) from None
+
+    return run
+
+
+@app.callback()
+def configure() -> None:
+    """Keep library chatter off the terminal: what matters is printed, what goes wrong is raised."""
+    logging.basicConfig(level=logging.ERROR)
+
+
+@app.command()
+@told_plainly
+def demo() -> None:
+    """Play the whole story on the packaged brand library: ingest, publish, a late drop, searches, a campaign."""
+    from mmrag_pipeline.demo.story import play
+
+    play(load_settings(), out)
+
+
+@app.command()
+@told_plainly
+def search(
+    text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture to look for, alone or with words.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many results.")] = 3,
+    product_line: Annotated[str | None, typer.Option(help="Only this product line.")] = None,
+    drop: Annotated[str | None, typer.Option(help="Only this drop, <product_line>__<drop>.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write the results as one picture.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find pictures by words, by a picture, or by both. Scores are cosines: compare them within one search only."""
+    from mmrag_pipeline.find import find, results_sheet
+
+    settings = load_settings()
+    results = find(settings, text=text, image=image, k=k, product_line=product_line, drop=drop)
+    if sheet is not None:
+        results_sheet(settings, results).save(sheet)
+    if as_json:
+        print(json.dumps([hit.to_json() for hit in results.hits], indent=1, ensure_ascii=False))
+        return
+    if not results.hits:
+        out.print(results.why_empty)
+    else:
+        table = Table("#", "score", "title", "product line", "drop", "path")
+        for hit in results.hits:
+            where = hit.path if hit.frame_ms is None else f"{hit.path} at {hit.frame_ms / 1000:.2f} s"
+            cells = (str(hit.rank), f"{hit.score:.3f}", hit.title, hit.product_line, hit.drop, where)
+            table.add_row(*map(_plain, cells))
+        out.print(table)
+    if sheet is not None:
+        out.print(f"contact sheet: {_plain(str(sheet))}")
+
+
+@app.command()
+@told_plainly
+def status(as_json: AsJson = False) -> None:
+    """Drops, files by status, embedded rows, the live collection, and whether they agree."""
+    from mmrag_pipeline.status import read_status
+
+    state = read_status(load_settings())
+    if as_json:
+        print(json.dumps(state.to_json(), indent=1))
+        return
+    table = Table("drop", "ok", "duplicate", "quarantined", "ignored", "embedded")
+    for drop in state.drops:
+        counts = [str(drop.rows.get(name, 0)) for name in ("ok", "duplicate", "quarantined", "ignored")]
+        table.add_row(drop.drop, *counts, str(drop.embedded))
+    out.print(table)
+    live = state.live
+    out.print(f"model: {state.model} ({state.fingerprint or 'not loaded yet'})")
+    out.print(f"live:  {live.alias} -> {live.collection or 'nothing yet'}, {live.rows} rows")
+    out.print("in sync" if state.in_sync else "[yellow]not in sync:[/] run the nightly_reindex job")
+
+
+@app.command()
+@told_plainly
+def doctor() -> None:
+    """What is in force, whether each component works, and what to do about what doesn't."""
+    from mmrag_pipeline.doctor import examine, settings_in_force
+
+    settings = load_settings()
+    table = Table("variable", "value", "from", "meaning")
+    for setting in settings_in_force(settings):
+        source = "set" if setting.is_set else "default"
+        table.add_row(setting.variable, _plain(setting.value), source, _plain(setting.description))
+    out.print(table)
+    colours = {"ok": "green", "warning": "yellow", "wrong": "red"}
+    wrong = False
+    for finding in examine(settings):
+        wrong |= finding.verdict == "wrong"
+        label = f"[{colours[finding.verdict]}]{finding.verdict:>7}[/]"
+        out.print(f"{label}  {finding.component}: {_plain(finding.sentence)}", highlight=False)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _plain(text: str) -> str:
+    """Text from files and errors, shown as it is: square brackets are not markup, control characters not terminal codes."""
+    from rich.markup import escape
+
+    return escape("".join(char if char.isprintable() or char == "\n" else "?" for char in text))

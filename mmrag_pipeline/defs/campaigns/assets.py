@@ -1,0 +1,197 @@
+"""An occurrence of a brief becomes a plan, the plan pictures, the pictures a page for people."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from upath import UPath
+
+from mmrag_pipeline.campaigns.brief import Brief
+from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
+from mmrag_pipeline.campaigns.gallery import write_gallery
+from mmrag_pipeline.campaigns.generate import make_pictures
+from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
+from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
+from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
+from mmrag_pipeline.campaigns.references import ReferencePictures
+from mmrag_pipeline.campaigns.schedule import Occurrence
+from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.index.assets import media_index
+from mmrag_pipeline.defs.partitions import campaign_occurrences
+from mmrag_pipeline.index.hit import Hit
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.pictures import load_picture
+from mmrag_pipeline.media.sheet import inline_markdown
+from mmrag_pipeline.resources import (
+    BriefsResource,
+    ClipEncoderResource,
+    ImageBackendResource,
+    MediaLibraryResource,
+    MilvusResource,
+    StoreResource,
+)
+
+PLAN = "plan.parquet"
+
+
+class CampaignPlanConfig(dg.Config):
+    """Switches for one materialisation."""
+
+    replan: bool = False
+
+
+@dg.asset(
+    partitions_def=campaign_occurrences,
+    deps=[media_index],
+    group_name="campaigns",
+    kinds={"milvus", "parquet"},
+    pool="milvus",
+)
+def campaign_plan(
+    context: dg.AssetExecutionContext,
+    config: CampaignPlanConfig,
+    briefs: BriefsResource,
+    media_library: MediaLibraryResource,
+    store: StoreResource,
+    clip_encoder: ClipEncoderResource,
+    milvus: MilvusResource,
+    image_backend: ImageBackendResource,
+) -> dg.MaterializeResult:
+    """Every picture of one occurrence laid out: references, prompt, estimated cost. Nothing is paid yet.
+
+    A plan is kept as long as its brief, backend and model are what they were: planning again over a library that
+    has grown could choose other references and so pay for the same picture twice. `replan: true` does it all the same.
+    """
+    with user_errors_as_failures():
+        occurrence, folder = _occurrence(context, store)
+        brief = briefs.brief(occurrence.campaign, model=image_backend.model)
+        pictures = ReferencePictures(folder / "references", load=_opener(media_library))
+        plan = None if config.replan else find_plan(folder / PLAN)
+        kept = plan is not None and plan.is_for(
+            brief, backend_name=image_backend.backend, model=image_backend.model
+        )
+        if not kept:
+            plan = _plan(context, brief, occurrence, pictures, store, clip_encoder, milvus, image_backend)
+            write_plan(folder / PLAN, plan)
+        sheet = references_sheet(plan, pictures)
+    for left_out in plan.left_out:
+        context.log.warning("%s is left out: %s", left_out.product, left_out.reason)
+    return dg.MaterializeResult(
+        metadata={
+            "pictures_planned": len(plan.variants),
+            "products_left_out": len(plan.left_out),
+            "kept_from_earlier_run": kept,
+            "backend": plan.backend,
+            "model": plan.model,
+            "estimated_usd": round(plan.estimated_usd, 4),
+            "would_cost_usd": round(plan.would_cost_usd, 4),
+            "plan": dg.MetadataValue.path(str(folder / PLAN)),
+            **({"references": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
+        }
+    )
+
+
+@dg.asset(
+    partitions_def=campaign_occurrences,
+    deps=[campaign_plan],
+    group_name="campaigns",
+    kinds={"gemini", "pillow"},
+    pool="image_backend",
+)
+def campaign_images(
+    context: dg.AssetExecutionContext, store: StoreResource, image_backend: ImageBackendResource
+) -> dg.MaterializeResult:
+    """The pictures of the plan, each with a sidecar. Re-running makes, and pays for, only what is missing."""
+    with user_errors_as_failures():
+        occurrence, folder = _occurrence(context, store)
+        plan = read_plan(folder / PLAN)
+        report = make_pictures(
+            plan,
+            backend=image_backend.open(plan.backend),
+            ledger=Ledger(str(store.open().ledger)),
+            folder=folder,
+            references=ReferencePictures(folder / "references"),
+            caps=Caps(
+                campaign_usd=plan.budget_usd,
+                occurrence_usd=plan.budget_usd_per_occurrence,
+                day_usd=image_backend.budget_usd_per_day,
+            ),
+            run_id=context.run_id,
+            progress=context.log.info,
+        )
+    reasons = "; ".join(report.reasons)
+    if report.none_succeeded:
+        raise dg.Failure(
+            description=f"none of the {len(plan.variants)} pictures of {occurrence.key} could be made: {reasons}",
+            metadata={"requests": report.requests, "spent_usd": report.spent_usd, "reasons": report.reasons},
+            allow_retries=False,
+        )
+    sheet = pictures_sheet(report, folder / "images")
+    return dg.MaterializeResult(
+        metadata={
+            **report.counts,
+            "requests": report.requests,
+            "spent_usd": round(report.spent_usd, 4),
+            "backend": report.backend,
+            "reasons": dg.MetadataValue.json(report.reasons),
+            "images": dg.MetadataValue.path(str(folder / "images")),
+            **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
+        }
+    )
+
+
+@dg.asset(partitions_def=campaign_occurrences, deps=[campaign_images], group_name="campaigns", kinds={"html"})
+def campaign_gallery(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+    """One self-contained HTML page: each picture beside its references, with prompt, scores, cost and state."""
+    with user_errors_as_failures():
+        _, folder = _occurrence(context, store)
+        report = write_gallery(
+            read_plan(folder / PLAN), folder=folder, references=ReferencePictures(folder / "references")
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "gallery": dg.MetadataValue.path(str(report.path)),
+            "pictures": report.pictures,
+            "bytes": report.bytes,
+        }
+    )
+
+
+def _occurrence(context: dg.AssetExecutionContext, store: StoreResource) -> tuple[Occurrence, UPath]:
+    occurrence = Occurrence.parse(context.partition_key)
+    return occurrence, store.open().occurrence(occurrence.campaign, occurrence.name)
+
+
+def _opener(media_library: MediaLibraryResource):
+    """Opens the picture of a hit."""
+    library, limits = media_library.library(), media_library.limits()
+
+    def load(hit: Hit):
+        return load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits)
+
+    return load
+
+
+def _plan(
+    context: dg.AssetExecutionContext,
+    brief: Brief,
+    occurrence: Occurrence,
+    pictures: ReferencePictures,
+    store: StoreResource,
+    clip_encoder: ClipEncoderResource,
+    milvus: MilvusResource,
+    image_backend: ImageBackendResource,
+) -> CampaignPlan:
+    encoder = clip_encoder.encoder(store.open())
+    encoder.load()  # before the connection: a Milvus Lite file must not stay locked for seconds
+    with milvus.connect() as connection:
+        return plan_campaign(
+            brief,
+            occurrence=occurrence.name,
+            finder=MilvusReferenceFinder(connection, encoder),
+            pictures=pictures,
+            backend_name=image_backend.backend,
+            model=image_backend.model,
+            now=datetime.now(UTC),
+            progress=context.log.info,
+        )

@@ -1,0 +1,17 @@
+"""How an error that a person can mend looks in Dagster: a failure with that sentence, not retried."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from mmrag_pipeline.errors import Unavailable, UserError
+
+
+@contextmanager
+def user_errors_as_failures() -> Iterator[None]:
+    """Turn a `UserError` into a `dg.Failure`; only `Unavailable` may be retried."""
+    try:
+        yield
+    except UserError as error:
+        raise dg.Failure(description=str(error), allow_retries=isinstance(error, Unavailable)) from error

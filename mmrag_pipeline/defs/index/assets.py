@@ -1,0 +1,138 @@
+"""Nightly: what should be live is staged and checked, and only then does the alias move."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import dagster as dg
+
+from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.index.handover import Handover, hand_over, manifests_hash, take_over
+from mmrag_pipeline.defs.ingest.assets import drop_vectors
+from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.index.rebuild import DropRows, check_staged, publish, stage
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.resources import ClipEncoderResource, MilvusResource, StoreResource
+from mmrag_pipeline.store import Store
+
+CHECKS = {
+    "model": "The collection says that it holds this model's vectors.",
+    "rows": "As many rows as the manifests have ok rows.",
+    "ids": "The ids are those of the manifests, none missing, none foreign.",
+    "fields": "Every row says what its manifest row says.",
+    "vectors": "Sampled vectors equal the parquet.",
+    "self_search": "Sampled items find themselves.",
+}
+
+
+class StagedMediaIndexConfig(dg.Config):
+    """Switches for one materialisation."""
+
+    mode: Literal["auto", "rebuild", "reconcile"] = "auto"
+    allow_mass_deletion: bool = False
+
+
+@dg.asset(
+    deps=[drop_vectors],
+    group_name="index",
+    kinds={"milvus"},
+    pool="milvus",
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="staged_media_index", description=description, blocking=True)
+        for name, description in CHECKS.items()
+    ],
+)
+def staged_media_index(
+    context: dg.AssetExecutionContext,
+    config: StagedMediaIndexConfig,
+    store: StoreResource,
+    clip_encoder: ClipEncoderResource,
+    milvus: MilvusResource,
+) -> dg.MaterializeResult:
+    """What should be live: nothing to do, the live collection mended in place, or a new one built beside it.
+
+    Its checks block: where one fails, the alias doesn't move.
+    """
+    with user_errors_as_failures():
+        opened, encoder = store.open(), clip_encoder.encoder(store.open())
+        manifests = manifests_hash(opened)
+        drops = list(_drops(opened, encoder.fingerprint))
+        with milvus.connect() as connection:
+            staged = stage(
+                connection,
+                drops=drops,
+                fingerprint=encoder.fingerprint,
+                dim=encoder.dim,
+                now=datetime.now(UTC),
+                mode=config.mode,
+                allow_mass_deletion=config.allow_mass_deletion,
+                progress=lambda done, total: context.log.info("%d of %d rows written", done, total),
+            )
+            results = check_staged(
+                connection, staged, drops, fingerprint=encoder.fingerprint, dim=encoder.dim
+            )
+    found = {result.name: result for result in results}
+    passed = all(result.passed for result in results)
+    hand_over(opened, Handover(staged, manifests, passed))
+    return dg.MaterializeResult(
+        metadata={
+            "collection": staged.collection,
+            "mode": staged.mode,
+            "drops": len(drops),
+            "rows": staged.rows,
+            "upserted": staged.upserted,
+            "deleted": staged.deleted,
+            "checks_passed": sum(result.passed for result in results),
+            "fingerprint": encoder.fingerprint,
+        },
+        check_results=[_check_result(name, found.get(name)) for name in CHECKS],
+    )
+
+
+@dg.asset(
+    deps=[staged_media_index],
+    group_name="index",
+    kinds={"milvus"},
+    pool="milvus",
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)),
+)
+def media_index(store: StoreResource, milvus: MilvusResource) -> dg.MaterializeResult:
+    """What everyone searches: the alias points to the collection that was staged and passed its checks."""
+    with user_errors_as_failures():
+        handover = take_over(store.open())
+        with milvus.connect() as connection:
+            publication = publish(connection, handover.staged)
+    return dg.MaterializeResult(
+        metadata={
+            "alias": milvus.alias,
+            "collection": publication.collection,
+            "rows": handover.staged.rows,
+            "swapped": publication.swapped,
+            "previous": publication.previous or "",
+            "dropped": dg.MetadataValue.json(list(publication.dropped)),
+        }
+    )
+
+
+def _drops(store: Store, fingerprint: str) -> Iterator[DropRows]:
+    manifests, embeddings = ManifestStore(store), EmbeddingStore(store)
+    for key in manifests.drops():
+        yield DropRows(
+            drop=Drop.parse(key),
+            manifest=manifests.read(key),
+            vectors=lambda key=key: embeddings.batches(fingerprint, key),
+        )
+
+
+def _check_result(name: str, result) -> dg.AssetCheckResult:
+    if result is None:
+        return dg.AssetCheckResult(
+            check_name=name, passed=False, description="Not looked at, because an earlier check failed."
+        )
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=result.passed,
+        description=result.detail,
+        metadata={"expected": result.expected, "found": result.found},
+    )

@@ -1,0 +1,159 @@
+"""A drop becomes a manifest, the manifest becomes vectors, the vectors become rows of the live collection."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.embedding.manifest import embed_manifest
+from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.index.sync import sync_drop
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.media.overview import drop_sheet
+from mmrag_pipeline.media.scan import scan_drop
+from mmrag_pipeline.media.sheet import inline_markdown
+from mmrag_pipeline.resources import ClipEncoderResource, MediaLibraryResource, MilvusResource, StoreResource
+
+
+class DropManifestConfig(dg.Config):
+    """Switches for one materialisation."""
+
+    allow_mass_deletion: bool = False
+
+
+@dg.asset(partitions_def=media_drops, group_name="ingest", kinds={"parquet", "pillow"})
+def drop_manifest(
+    context: dg.AssetExecutionContext,
+    config: DropManifestConfig,
+    media_library: MediaLibraryResource,
+    store: StoreResource,
+) -> dg.MaterializeResult:
+    """One row for every file of the drop, the bad ones too, joined with its catalogue metadata.
+
+    A drop that lost more than half of its pictures stops here, because an unmounted share looks the same;
+    materialise it with `allow_mass_deletion: true` if the deletion is meant.
+    """
+    with user_errors_as_failures():
+        drop, library, limits = (
+            Drop.parse(context.partition_key),
+            media_library.library(),
+            media_library.limits(),
+        )
+        manifests = ManifestStore(store.open())
+        report = scan_drop(
+            library,
+            drop,
+            previous=manifests.find(drop.key),
+            limits=limits,
+            now=datetime.now(UTC),
+            allow_mass_deletion=config.allow_mass_deletion,
+            progress=_log_progress(context, "files"),
+        )
+    if report.changed:
+        manifests.write(drop.key, report.table)
+    for problem in report.problems:
+        context.log.warning("%s: %s", drop.key, problem)
+    sheet = drop_sheet(library.folder(drop), report.table, limits=limits)
+    return dg.MaterializeResult(
+        metadata={
+            **report.counts,
+            "files_hashed": report.hashed,
+            "changed": report.changed,
+            "manifest": dg.MetadataValue.path(str(manifests.path(drop.key))),
+            "catalogue_problems": dg.MetadataValue.json(report.problems[:20]),
+            **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=drop.key))} if sheet else {}),
+        }
+    )
+
+
+@dg.asset(
+    partitions_def=media_drops,
+    deps=[drop_manifest],
+    group_name="ingest",
+    kinds={"parquet", "pytorch"},
+    pool="encoder",
+)
+def clip_embeddings(
+    context: dg.AssetExecutionContext,
+    media_library: MediaLibraryResource,
+    store: StoreResource,
+    clip_encoder: ClipEncoderResource,
+) -> dg.MaterializeResult:
+    """Unit vectors for the pictures of the drop, as parquet; only content never embedded before is computed."""
+    with user_errors_as_failures():
+        drop, opened = Drop.parse(context.partition_key), store.open()
+        report = embed_manifest(
+            ManifestStore(opened).read(drop.key),
+            media_library.library().folder(drop),
+            drop=drop.key,
+            encoder=clip_encoder.encoder(opened),
+            store=EmbeddingStore(opened),
+            limits=media_library.limits(),
+            batch_size=clip_encoder.batch_size,
+            progress=_log_progress(context, "pictures"),
+        )
+    summary = report.summary
+    return dg.MaterializeResult(
+        metadata={
+            "rows": summary.rows,
+            "computed": summary.computed if report.changed else 0,
+            "reused": summary.reused if report.changed else summary.rows,
+            "images_per_second": round(report.images_per_second, 1),
+            "dimensions": summary.dim,
+            "fingerprint": summary.fingerprint,
+            "folder": dg.MetadataValue.path(
+                str(EmbeddingStore(opened).folder(summary.fingerprint, drop.key))
+            ),
+        }
+    )
+
+
+@dg.asset(
+    partitions_def=media_drops, deps=[clip_embeddings], group_name="ingest", kinds={"milvus"}, pool="milvus"
+)
+def drop_vectors(
+    context: dg.AssetExecutionContext,
+    store: StoreResource,
+    clip_encoder: ClipEncoderResource,
+    milvus: MilvusResource,
+) -> dg.MaterializeResult:
+    """The live collection holds exactly this drop's manifest: new rows upserted, gone ones deleted."""
+    with user_errors_as_failures():
+        drop, opened = Drop.parse(context.partition_key), store.open()
+        encoder = clip_encoder.encoder(opened)
+        with milvus.connect() as connection:
+            report = sync_drop(
+                connection,
+                drop=drop,
+                manifest=ManifestStore(opened).read(drop.key),
+                vectors=EmbeddingStore(opened).batches(encoder.fingerprint, drop.key),
+                fingerprint=encoder.fingerprint,
+                dim=encoder.dim,
+                now=datetime.now(UTC),
+            )
+    return dg.MaterializeResult(
+        metadata={
+            "collection": report.collection,
+            "upserted": report.upserted,
+            "deleted": report.deleted,
+            "unchanged": report.unchanged,
+            "rows": report.rows,
+        }
+    )
+
+
+def _log_progress(context: dg.AssetExecutionContext, noun: str, every_s: float = 10.0):
+    """A progress callback that logs a line now and then, so that long work is seen to move."""
+    import time
+
+    last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            context.log.info("%d of %d %s", done, total, noun)
+
+    return progress

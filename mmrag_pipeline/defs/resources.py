@@ -1,0 +1,60 @@
+"""Which resource, from which setting.
+
+Plain settings are read when the code location loads, so that the UI shows what is in force. Secrets stay references
+to their environment variable and are read inside a run only: Dagster stores and shows the reference.
+"""
+
+import dagster as dg
+from pydantic import SecretStr
+
+from mmrag_pipeline.resources import (
+    BriefsResource,
+    ClipEncoderResource,
+    ImageBackendResource,
+    MediaLibraryResource,
+    MilvusResource,
+    StoreResource,
+)
+from mmrag_pipeline.settings import load_settings, variable
+
+
+def _secret(field: str, value: SecretStr | None) -> dg.EnvVar | None:
+    return dg.EnvVar(variable(field)) if value is not None else None
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """The resources that every asset shares."""
+    settings = load_settings()
+    return dg.Definitions(
+        resources={
+            "store": StoreResource(root=settings.store),
+            "media_library": MediaLibraryResource(
+                root=settings.media_root,
+                max_megapixels=settings.max_megapixels,
+                max_video_frames=settings.max_video_frames,
+            ),
+            "clip_encoder": ClipEncoderResource(
+                model_name=settings.clip_model,
+                precision=settings.clip_precision,
+                device=settings.clip_device,
+                batch_size=settings.clip_batch_size,
+            ),
+            "milvus": MilvusResource(
+                uri=settings.milvus_address,
+                token=_secret("milvus_token", settings.milvus_token),
+                alias=settings.milvus_alias,
+                timeout_s=settings.milvus_timeout_s,
+                wait_s=settings.milvus_wait_s,
+            ),
+            "image_backend": ImageBackendResource(
+                backend=settings.image_backend,
+                model=settings.gemini_model,
+                api_key=_secret("gemini_api_key", settings.gemini_api_key),
+                base_url=settings.gemini_base_url,
+                timeout_s=settings.gemini_timeout_s,
+                budget_usd_per_day=settings.budget_usd_per_day,
+            ),
+            "briefs": BriefsResource(folder=settings.campaigns_root),
+        }
+    )

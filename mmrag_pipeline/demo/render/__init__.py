@@ -1,0 +1,1 @@
+"""Build-time renderer of the demo library."""

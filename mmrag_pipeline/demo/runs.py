@@ -1,0 +1,109 @@
+"""Runs the pipeline's own jobs and its drop sensor in this process, against the real Dagster instance.
+
+`make dev` then shows these runs, their events and their asset metadata: the demo has no path of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from mmrag_pipeline.dagster_home import ensure_dagster_home
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.settings import Settings
+
+_CURSOR = "mmrag_demo/drop_sensor"
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What the assets of one run reported, by asset name, and how long the run took."""
+
+    metadata: dict[str, dict[str, Any]]
+    seconds: float
+
+
+class DagsterRuns:
+    """A context manager around the Dagster instance and this project's definitions."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+
+    def __enter__(self) -> DagsterRuns:
+        from mmrag_pipeline.definitions import defs
+
+        ensure_dagster_home(self._settings)
+        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        self._instance = dg.DagsterInstance.get()
+        self._defs: dg.Definitions = defs()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._instance.dispose()
+
+    def sense_drops(self) -> list[str]:
+        """One tick of the drop sensor: adds the partitions it asks for, returns the drops that it wants ingested."""
+        from mmrag_pipeline.defs.ingest.sensors import find_drops
+
+        storage = self._instance.daemon_cursor_storage
+        resources = {"media_library": self._defs.resources["media_library"]}
+        with dg.build_sensor_context(
+            instance=self._instance,
+            cursor=storage.get_cursor_values({_CURSOR}).get(_CURSOR),
+            resources=resources,
+        ) as context:
+            result = find_drops(context, media_library=resources["media_library"])
+        for request in result.dynamic_partitions_requests or []:
+            self._instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+        if result.cursor:
+            storage.set_cursor_values({_CURSOR: result.cursor})
+        return [request.partition_key for request in result.run_requests or []]
+
+    def add_occurrence(self, key: str) -> None:
+        """Register an occurrence, as the brief's schedule does when it is due."""
+        from mmrag_pipeline.defs.partitions import campaign_occurrences
+
+        self._instance.add_dynamic_partitions(campaign_occurrences.name, [key])
+
+    def occurrences(self, campaign: str) -> list[str]:
+        """Occurrences of a campaign that are registered already, oldest first."""
+        from mmrag_pipeline.defs.partitions import campaign_occurrences
+
+        keys = self._instance.get_dynamic_partitions(campaign_occurrences.name)
+        return [key for key in keys if key.startswith(f"{campaign}__")]
+
+    def run(self, job: str, partition_key: str | None = None) -> RunOutcome:
+        """Execute a job.
+
+        Raises:
+            UserError: the run failed for a reason that a person can mend; the sentence is the asset's own.
+        """
+        started = time.monotonic()
+        result = self._defs.resolve_job_def(job).execute_in_process(
+            run_config=_QUIET, instance=self._instance, partition_key=partition_key, raise_on_error=False
+        )
+        if not result.success:
+            raise UserError(_reason(result))
+        metadata: dict[str, dict[str, Any]] = {}
+        for event in result.get_asset_materialization_events():
+            materialization = event.step_materialization_data.materialization
+            name = materialization.asset_key.to_user_string()
+            metadata[name] = {key: entry.value for key, entry in materialization.metadata.items()}
+        return RunOutcome(metadata, time.monotonic() - started)
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """The first failed step's own sentence, or the error's text."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data is not None:
+                return str(data.user_failure_data.description)
+            return f"{event.step_key} failed: {data.error.message if data.error else 'no reason given'}"
+    failed = [event for event in result.all_events if event.is_failure]
+    return str(failed[0].message) if failed else "the run failed"

@@ -1,0 +1,61 @@
+"""Writes the finished towers as an open_clip `local-dir`: one JSON file and one safetensors file in fp16."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mmrag_pipeline.demo.train.text import CONFIG, TextTower
+from mmrag_pipeline.demo.train.tower import DIMENSIONS, FROZEN_STAGES, SIZE, Tail
+
+MODEL = {
+    "model_cfg": {
+        "embed_dim": DIMENSIONS,
+        "vision_cfg": {
+            "timm_model_name": "tf_efficientnet_lite0",
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "linear",
+            "timm_proj_bias": True,
+            "image_size": SIZE,
+        },
+        "text_cfg": CONFIG,
+    },
+    "preprocess_cfg": {
+        "size": SIZE,
+        "mode": "RGB",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+        "fill_color": 0,
+    },
+}
+
+
+def vision_state(*, trunk: nn.Module, tail: Tail) -> dict[str, torch.Tensor]:
+    """The image tower's tensors under open_clip's names; the tail goes back to its place in the trunk."""
+    trunk.blocks = nn.Sequential(*trunk.blocks[:FROZEN_STAGES], *tail.layers[:-2])
+    trunk.conv_head, trunk.bn2 = tail.layers[-2], tail.layers[-1]
+    state = {
+        f"visual.trunk.{name}": value
+        for name, value in trunk.state_dict().items()
+        if not name.startswith("classifier.") and not name.endswith("num_batches_tracked")
+    }
+    return state | {
+        "visual.head.proj.weight": tail.proj.weight.detach(),
+        "visual.head.proj.bias": tail.proj.bias.detach(),
+    }
+
+
+def export(*, out: Path, trunk: nn.Module, tail: Tail, text: TextTower, scale: torch.Tensor) -> None:
+    """Writes both files; the weights last."""
+    out.mkdir(parents=True, exist_ok=True)
+    state = vision_state(trunk=trunk, tail=tail) | text.open_clip_state() | {"logit_scale": scale.detach()}
+    (out / "open_clip_config.json").write_text(json.dumps(MODEL, indent=2) + "\n")
+    half = {name: value.half().contiguous() for name, value in sorted(state.items())}
+    weights = out / "open_clip_model.safetensors"
+    save_file(half, weights)
+    weights.chmod(0o644)  # safetensors writes private files

@@ -1,0 +1,128 @@
+"""The training and held-out pictures, each with what is known about it.
+
+Split: clothing by sender (a sender whose sha256 falls in the first 15% is held out with all pictures),
+grocery and characters by picture; renders are all for training. The committed demo library is in none.
+"""
+
+import csv
+import hashlib
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmrag_pipeline.demo.train import words
+from mmrag_pipeline.demo.train.colours import measured_colour
+
+HELD_OUT_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, the things it shows with the words for each, its colours, materials and free captions."""
+
+    path: Path
+    source: str
+    things: dict[str, tuple[str, ...]]
+    colours: tuple[str, ...] = ()
+    materials: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
+    held_out: bool = False
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Everything that a caption may claim about it."""
+        return frozenset((*self.things, *self.colours, *self.materials, *map(says, self.sentences)))
+
+    def captions(self, *, count: int, rng: random.Random) -> list[words.Caption]:
+        """Different captions for it; a free caption claims only itself."""
+        own = [words.Caption(text, frozenset({says(text)})) for text in self.sentences]
+        made = [
+            words.describe(things=self.things, colours=self.colours, materials=self.materials, rng=rng)
+            for _ in range(count)
+        ]
+        return list(dict.fromkeys((*own, *made)))
+
+
+def says(sentence: str) -> str:
+    """The tag of a free caption: pictures with the same one both match it."""
+    return f"says:{sentence}"
+
+
+def is_held_out(key: str) -> bool:
+    """The same answer on every machine and in every order."""
+    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32 < HELD_OUT_SHARE
+
+
+def colour_family(colour: str | None) -> tuple[str, ...]:
+    """The colour and the wider one that it also answers to."""
+    if colour is None:
+        return ()
+    parent = words.COLOUR_PARENTS.get(colour)
+    return (colour, parent) if parent else (colour,)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """A CSV file as dictionaries."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def clothing(root: Path) -> list[Picture]:
+    """Photographs of garments, CC0, with the colour measured from the pixels."""
+    found = []
+    for row in rows(root / "labels.csv"):
+        label, path = row["label"].lower(), root / row["path"]
+        names = words.THINGS[label]
+        if row["kids"] == "True":
+            names = (*names, *(f"kids {name}" for name in names[:2]))
+        colours = colour_family(measured_colour(path))
+        held_out = is_held_out(f"clothing sender {row['sender_id']}")
+        found.append(Picture(path, "clothing", {label: names}, colours, (), (), held_out))
+    return found
+
+
+def grocery(root: Path) -> list[Picture]:
+    """Photographs in grocery stores, MIT; packages and fruit, 81 products in 43 groups."""
+    found = []
+    for row in rows(root / "labels.csv"):
+        label, group = row["label"].replace("-", " ").lower(), row["coarse"].replace("-", " ").lower()
+        fine = (label, f"{label} ({group})", f"{label} in a grocery store")
+        things = {f"grocery:{label}": fine, f"grocery group:{group}": (group, f"{group} in a grocery store")}
+        held_out = is_held_out(f"grocery {row['path']}")
+        found.append(Picture(root / row["path"], "grocery", things, (), (), (row["caption"],), held_out))
+    return found
+
+
+def characters(root: Path) -> list[Picture]:
+    """Drawn characters, CC0 and CC BY 4.0 (designers in the model card)."""
+    found = []
+    for row in rows(root / "labels.csv"):
+        style, full = row["label"], row["caption"]
+        short = re.split(r" with |,", full)[0]
+        things = {
+            f"character:{style}": (short, f"{style.replace('-', ' ')} character", "cartoon character avatar")
+        }
+        sentences = (full, full.removeprefix(short).removeprefix(" with "))
+        held_out = is_held_out(f"characters {row['path']}")
+        found.append(Picture(root / row["path"], "characters", things, (), (), sentences, held_out))
+    return found
+
+
+def renders(root: Path) -> list[Picture]:
+    """Pictures of the project's own renderer with what it was told to draw; all for training."""
+    found = []
+    for row in rows(root / "captions.csv"):
+        product = row["product"]
+        kinds = (product, *words.THING_PARENTS.get(product, ()))
+        things = {kind: words.THINGS[kind] for kind in kinds}
+        colour = words.SAME_COLOURS.get(row["colour"], row["colour"])
+        materials = (row["material"],) if row["material"] in words.MATERIALS else ()
+        path = root / row["path"]
+        found.append(Picture(path, "renders", things, colour_family(colour), materials, (row["title"],)))
+    return found
+
+
+def real_pictures(data: Path) -> list[Picture]:
+    """Clothing, grocery and characters under the data folder."""
+    return [*clothing(data / "clothing"), *grocery(data / "grocery"), *characters(data / "characters")]

@@ -1,0 +1,171 @@
+"""Looks at every component and says, in one sentence each, what to do about what is wrong."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+from mmrag_pipeline import wiring
+from mmrag_pipeline.campaigns.brief import load_briefs
+from mmrag_pipeline.embedding.model import DEMO
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.milvus import connect
+from mmrag_pipeline.index.status import live_status
+from mmrag_pipeline.settings import Settings, unknown_variables, variable
+from mmrag_pipeline.store import Store, write_bytes
+
+Verdict = Literal["ok", "warning", "wrong"]
+
+
+@dataclass(frozen=True)
+class SettingInForce:
+    """One setting as it is in force; a secret's value is masked."""
+
+    variable: str
+    value: str
+    is_set: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, how it stands, and what to do."""
+
+    component: str
+    verdict: Verdict
+    sentence: str
+
+
+def settings_in_force(settings: Settings) -> list[SettingInForce]:
+    """Every setting with its value, secrets masked."""
+    effective = {
+        "media": settings.media_root,
+        "campaigns": settings.campaigns_root,
+        "milvus_uri": settings.milvus_address,
+    }
+    return [
+        SettingInForce(
+            variable=variable(name),
+            value=_shown(effective.get(name, getattr(settings, name))),
+            is_set=name in settings.model_fields_set,
+            description=field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Check each component in turn; a component that fails doesn't keep the others from being looked at."""
+    for name in unknown_variables():
+        yield Finding(
+            "settings", "warning", f"{name} is set but no setting reads it: correct its name or unset it."
+        )
+    checks: list[tuple[str, Callable[[Settings], Finding]]] = [
+        ("store", _store),
+        ("media library", _media),
+        ("clip encoder", _encoder),
+        ("milvus", _milvus),
+        ("image backend", _images),
+        ("campaigns", _campaigns),
+    ]
+    for component, check in checks:
+        try:
+            yield check(settings)
+        except UserError as error:
+            yield Finding(component, "wrong", str(error))
+
+
+def _store(settings: Settings) -> Finding:
+    probe = Store(settings.store).root / f".doctor-{uuid.uuid4().hex}"
+    try:
+        write_bytes(probe, b"")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"the store {settings.store} can't be written ({error.strerror or error}): "
+            f"set MMRAG_STORE to a folder that the pipeline's user may write to."
+        ) from error
+    return Finding("store", "ok", f"{settings.store} can be written.")
+
+
+def _media(settings: Settings) -> Finding:
+    listing = wiring.library(settings).drops()
+    if listing.malformed:
+        return Finding(
+            "media library",
+            "warning",
+            f"{settings.media_root}: {len(listing.drops)} drops; ignored because their names are not lower-case "
+            f"letters, digits and hyphens: {', '.join(listing.malformed[:5])}; rename them.",
+        )
+    return Finding("media library", "ok", f"{settings.media_root}: {len(listing.drops)} drops.")
+
+
+def _encoder(settings: Settings) -> Finding:
+    loaded = wiring.encoder(settings).load()
+    sentence = f"{loaded.fingerprint}, {loaded.dim} dimensions, on {loaded.device}."
+    if settings.clip_model == DEMO and settings.media:
+        return Finding(
+            "clip encoder",
+            "warning",
+            f"{sentence} This small demo model is in force with your own library: set MMRAG_CLIP_MODEL to real "
+            f"weights (clip-b32, siglip2-b16, ecommerce, fashion) before you judge what search finds.",
+        )
+    return Finding("clip encoder", "ok", sentence)
+
+
+def _milvus(settings: Settings) -> Finding:
+    with connect(wiring.milvus(settings)) as milvus:
+        live = live_status(milvus)
+    if live.collection is None:
+        return Finding(
+            "milvus",
+            "warning",
+            f"{settings.milvus_address} answers, but alias {live.alias} has no collection yet: "
+            f"run `mmrag demo` or materialise a drop.",
+        )
+    fingerprint = wiring.encoder(settings).fingerprint
+    if live.fingerprint != fingerprint:
+        raise UserError(
+            f"the live collection {live.collection} was made with model {live.fingerprint}, the model in force is "
+            f"{fingerprint}: ingest the drops with it and run the nightly_reindex job, or set MMRAG_CLIP_MODEL back."
+        )
+    return Finding("milvus", "ok", f"{settings.milvus_address}: {live.collection}, {live.rows} rows.")
+
+
+def _images(settings: Settings) -> Finding:
+    if settings.image_backend == "preview":
+        return Finding(
+            "image backend",
+            "ok",
+            "preview: offline and free; set MMRAG_IMAGE_BACKEND=gemini for real pictures.",
+        )
+    backend = wiring.image_backend(settings)
+    backend.check()
+    return Finding("image backend", "ok", f"gemini answers and knows {settings.gemini_model}.")
+
+
+def _campaigns(settings: Settings) -> Finding:
+    folder = settings.campaigns_root
+    if not os.path.isdir(folder):
+        if settings.campaigns:
+            raise UserError(
+                f"the campaigns folder {folder} does not exist: create it or correct MMRAG_CAMPAIGNS."
+            )
+        return Finding(
+            "campaigns", "warning", f"no briefs: put *.yaml into {folder}, or set MMRAG_CAMPAIGNS."
+        )
+    briefs = load_briefs(folder)
+    if briefs.problems:
+        raise UserError(" ".join(str(problem) for problem in briefs.problems))
+    return Finding("campaigns", "ok", f"{folder}: {len(briefs.good)} briefs.")
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return "********" if isinstance(value, SecretStr) else str(value)

@@ -1,0 +1,90 @@
+"""Search as people use it: words or a picture in, hits and a contact sheet out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from mmrag_pipeline import wiring
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.hit import Hit
+from mmrag_pipeline.index.milvus import connect
+from mmrag_pipeline.index.search import SearchRequest, search, why_empty
+from mmrag_pipeline.media.decode import open_picture
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.pictures import load_picture
+from mmrag_pipeline.media.rules import MediaError
+from mmrag_pipeline.media.sheet import SheetItem, contact_sheet
+from mmrag_pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Results:
+    """The hits, best first; `why_empty` is a sentence when there are none."""
+
+    query: str
+    hits: list[Hit]
+    why_empty: str
+
+
+def find(
+    settings: Settings,
+    *,
+    text: str | None = None,
+    image: Path | None = None,
+    k: int = 3,
+    product_line: str | None = None,
+    drop: str | None = None,
+) -> Results:
+    """Search the live collection with the settings in force.
+
+    Raises:
+        UserError: nothing to look for, an unreadable picture, or no collection made with the model in force.
+    """
+    if not (text and text.strip()) and image is None:
+        raise UserError(
+            'there is nothing to look for: give words (mmrag search "a red dress") or --image FILE.'
+        )
+    request = SearchRequest(
+        text=text.strip() if text else None,
+        image=_open(image, settings) if image else None,
+        k=k,
+        product_line=product_line,
+        drop=Drop.parse(drop).key if drop else None,
+    )
+    encoder = wiring.encoder(settings)
+    encoder.load()  # before the connection: a Milvus Lite file must not stay locked for seconds
+    with connect(wiring.milvus(settings)) as milvus:
+        hits = search(milvus, encoder, request)
+        reason = "" if hits else why_empty(milvus, request)
+    query = " + ".join(part for part in (request.text, image and image.name) if part)
+    return Results(query=query, hits=hits, why_empty=reason)
+
+
+def results_sheet(settings: Settings, results: Results) -> Image.Image:
+    """The query as title, the hits side by side with name and similarity."""
+    library, limits = wiring.library(settings), wiring.limits(settings)
+    return contact_sheet(
+        [
+            SheetItem(
+                image=load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits),
+                caption=hit.title or PurePosixPath(hit.path).name,
+                note=f"{PurePosixPath(hit.path).name}   {hit.score:.3f}",
+            )
+            for hit in results.hits
+        ],
+        title=results.query,
+    )
+
+
+def _open(path: Path, settings: Settings) -> Image.Image:
+    try:
+        return open_picture(path.read_bytes(), wiring.limits(settings))
+    except OSError as error:
+        raise UserError(f"--image {path} can't be read: {error.strerror}.") from error
+    except MediaError as error:
+        raise UserError(
+            f"--image {path} is not a usable picture ({error}): give a JPEG, PNG, WebP or similar."
+        ) from error

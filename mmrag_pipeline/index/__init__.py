@@ -1,0 +1,1 @@
+"""Vectors -> a collection: the Milvus adapter, schema, sync of a drop, staged rebuild, search."""

@@ -1,0 +1,120 @@
+"""What must be written so that a collection equals manifests, and writing it. Sync, rebuild and catch-up share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from mmrag_pipeline.index.filter import equals
+from mmrag_pipeline.index.milvus import Milvus, Row
+from mmrag_pipeline.index.rows import WantedRows, differs, gone_columns
+from mmrag_pipeline.index.schema import COMPARED, DYNAMIC
+from mmrag_pipeline.index.vectors import VectorBlock, gather
+from mmrag_pipeline.media.library import Drop
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class DropRows:
+    """One drop as it should be indexed. `vectors` opens its record batches (content_id, embedding) anew each time."""
+
+    drop: Drop
+    manifest: pa.Table
+    vectors: Callable[[], Iterable[pa.RecordBatch]]
+
+
+@dataclass
+class Changes:
+    """Positions (in `WantedRows`) to upsert, by drop, and ids to delete."""
+
+    upsert: dict[str, list[int]] = field(default_factory=dict)
+    delete: list[str] = field(default_factory=list)
+    emptied: dict[str, Row] = field(default_factory=dict)  # nulls by id, for catalogue columns that went away
+    unchanged: int = 0
+    stored: int = 0
+
+    @property
+    def upserts(self) -> int:
+        return sum(map(len, self.upsert.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self.delete) or self.upserts > 0
+
+
+def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: str | None = None) -> Changes:
+    """Compare stored rows (of drop `only`, or all) with the wanted ones by drop key; reads pages, writes nothing."""
+    changes = Changes()
+    missing = {key: set(rows.position) for key, rows in wanted.items()}
+    for page in milvus.rows(collection, (*COMPARED, DYNAMIC), equals("drop", only) if only else ""):
+        changes.stored += len(page)
+        known: dict[str, list[Row]] = {}
+        for row in page:
+            rows = wanted.get(row["drop"])
+            if rows is None or row["id"] not in rows.position:
+                changes.delete.append(row["id"])
+            else:
+                known.setdefault(row["drop"], []).append(row)
+        for key, stored in known.items():
+            positions = [wanted[key].position[row["id"]] for row in stored]
+            for position, row, target in zip(positions, stored, wanted[key].take(positions), strict=True):
+                missing[key].discard(row["id"])
+                if differs(target, row):
+                    changes.upsert.setdefault(key, []).append(position)
+                    if nulls := gone_columns(target, row):
+                        changes.emptied[row["id"]] = nulls
+                else:
+                    changes.unchanged += 1
+    for key, ids in missing.items():
+        if ids:
+            position = wanted[key].position
+            changes.upsert.setdefault(key, []).extend(sorted(position[media_id] for media_id in ids))
+    return changes
+
+
+def everything(wanted: Mapping[str, WantedRows]) -> Changes:
+    """The changes that fill an empty collection."""
+    return Changes(upsert={key: list(range(len(rows))) for key, rows in wanted.items() if len(rows)})
+
+
+def gather_for(
+    rows: WantedRows, positions: list[int], batches: Iterable[pa.RecordBatch], *, dim: int, fingerprint: str
+) -> VectorBlock:
+    """The vectors of these rows; raises UserError before anything is written."""
+    return gather(
+        rows.content_ids(positions), batches, dim=dim, drop=rows.drop.key, fingerprint=fingerprint
+    )
+
+
+def apply(
+    milvus: Milvus,
+    collection: str,
+    changes: Changes,
+    wanted: Mapping[str, WantedRows],
+    vectors: Callable[[str], VectorBlock],
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+) -> None:
+    """Write the changes drop by drop; `vectors` gives the block of a drop when its turn comes.
+
+    New rows go in before old ones go out, so that a renamed file is found at any moment.
+    """
+    ingested_at = int(now.timestamp() * 1000)
+    done, total = 0, changes.upserts
+    for key, positions in sorted(changes.upsert.items()):
+        done += milvus.upsert(collection, _entities(wanted[key], positions, vectors(key), changes, ingested_at))
+        if progress:
+            progress(done, total)
+    milvus.delete(collection, changes.delete)
+
+
+def _entities(
+    rows: WantedRows, positions: list[int], block: VectorBlock, changes: Changes, ingested_at: int
+) -> Iterator[Row]:
+    for row in rows.take(positions):
+        nulls = changes.emptied.get(row["id"], {})
+        yield nulls | row | {"embedding": block[row["content_id"]], "ingested_at": ingested_at}

@@ -1,0 +1,92 @@
+"""What Milvus's errors mean, as sentences. Everything not recognised here is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmrag_pipeline.errors import Unavailable, UserError
+
+_NOT_LOADED = 101
+_GONE = ("collection not found", "can't find collection", "does not exist")
+_TRANSIENT = (
+    "not loaded",
+    "not fully loaded",
+    "no available shard",
+    "channel not available",
+    "channel distribution is not serviceable",
+    "service not ready",
+    "service unavailable",
+    "node offline",
+    "node not match",
+    "rate limit",
+    "is in recovering",
+    "not healthy",
+)  # a server that has just restarted answers so for up to half a minute, with /healthz saying OK
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it came from; pymilvus's chains have cycles."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def status_names(error: BaseException) -> set[str]:
+    """gRPC status names anywhere in the chain, such as {'UNAUTHENTICATED'}."""
+    import grpc
+
+    return {cause.code().name for cause in causes(error) if isinstance(cause, grpc.RpcError)}
+
+
+def is_lost(error: BaseException) -> bool:
+    """The connection is gone or was never there."""
+    from pymilvus.exceptions import MilvusUnavailableException
+
+    return bool(status_names(error) & {"UNAVAILABLE", "CANCELLED"}) or isinstance(error, MilvusUnavailableException)
+
+
+def is_transient(error: BaseException) -> bool:
+    """The same call may work a moment later."""
+    return is_lost(error) or getattr(error, "code", None) == _NOT_LOADED or _says(error, _TRANSIENT)
+
+
+def is_not_loaded(error: BaseException) -> bool:
+    return getattr(error, "code", None) == _NOT_LOADED or _says(error, ("not loaded",))
+
+
+def is_gone(error: BaseException) -> bool:
+    """The collection was dropped."""
+    return _says(error, _GONE)
+
+
+def as_user_error(error: BaseException, *, address: str, action: str, timeout_s: float) -> UserError | None:
+    """The sentence for an error that a person can mend, or None. Never holds the token."""
+    names = status_names(error)
+    if "UNAUTHENTICATED" in names:
+        return UserError(
+            f"Milvus at {address} refuses the token: set MMRAG_MILVUS_TOKEN to user:password or an API key "
+            f"that it knows."
+        )
+    if "PERMISSION_DENIED" in names or _says(error, ("permission deny", "permission denied")):
+        return UserError(
+            f"the Milvus user of MMRAG_MILVUS_TOKEN has no right to {action} at {address}: grant it on the whole "
+            f"database, because each reindex makes a new collection."
+        )
+    if "DEADLINE_EXCEEDED" in names:
+        return Unavailable(
+            f"Milvus at {address} did not {action} within {timeout_s:g} s: try again when it is less busy, or "
+            f"raise MMRAG_MILVUS_TIMEOUT_S."
+        )
+    if is_transient(error):
+        return Unavailable(
+            f"Milvus at {address} does not answer: start it, or correct MMRAG_MILVUS_URI (this was to {action})."
+        )
+    return None
+
+
+def _says(error: BaseException, phrases: tuple[str, ...]) -> bool:
+    text = str(error).lower()
+    return any(phrase in text for phrase in phrases)

@@ -1,0 +1,167 @@
+"""The nightly path: stage what should be live, check it, publish it by one alias change, or roll back.
+
+`stage` is here; the checks are in `checks.py`, the alias in `publish.py`, both importable from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.changes import Changes, DropRows, Progress, apply, compare, everything, gather_for
+from mmrag_pipeline.index.checks import CheckResult, check_staged
+from mmrag_pipeline.index.milvus import Milvus
+from mmrag_pipeline.index.publish import Publication, publish, rollback
+from mmrag_pipeline.index.rows import WantedRows
+from mmrag_pipeline.index.schema import BUILDING, STAGED, CollectionInfo, choose_index
+from mmrag_pipeline.index.staged import StagedIndex
+from mmrag_pipeline.index.sync import require_fit
+
+__all__ = [
+    "CheckResult", "DropRows", "Publication", "StagedIndex", "check_staged", "publish", "rollback", "stage",
+]  # fmt: skip
+
+SMALL_LIBRARY_ROWS = 20_000  # rebuilding this much takes seconds, and a fresh collection is checked before it is live
+LARGE_DRIFT = 0.2  # share of rows; above it, rebuilding is not dearer than reconciling
+MASS_DELETION = 0.5
+
+Mode = Literal["auto", "rebuild", "reconcile"]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to do, and the changes against the live collection."""
+
+    mode: Literal["rebuild", "reconcile", "unchanged"]
+    changes: Changes
+
+
+def stage(
+    milvus: Milvus,
+    *,
+    drops: Iterable[DropRows],
+    fingerprint: str,
+    dim: int,
+    now: datetime,
+    mode: Mode = "auto",
+    allow_mass_deletion: bool = False,
+    progress: Progress | None = None,
+) -> StagedIndex:
+    """Make a collection hold exactly the ok rows of `drops`, which are all drops of the library.
+
+    `auto` writes nothing when the live collection holds them already; builds a fresh collection when there is none,
+    when it is of another model, schema or index, or when something differs and rebuilding costs little; else mends
+    the live collection in place. What killed runs left half-built, and what earlier runs staged but never
+    published, is removed first.
+
+    Raises:
+        UserError: nothing to index, a row without a usable vector, more than half of the live rows would go without
+            `allow_mass_deletion`, or `reconcile` of a collection that can't be reconciled. What is live is untouched.
+    """
+    sources = {source.drop.key: source for source in drops}
+    wanted = {key: WantedRows(source.drop, source.manifest) for key, source in sources.items()}
+    total = sum(map(len, wanted.values()))
+    if not total:
+        raise UserError("no drop has a picture to index: ingest a drop first, what is live stays as it is.")
+    live = milvus.live()
+    plan = _plan(milvus, live, wanted, mode=mode, fingerprint=fingerprint, dim=dim)
+    if live is not None:
+        _guard_mass_deletion(live, plan.changes, allow=allow_mass_deletion)
+    _remove_leftovers(milvus)
+
+    def report(collection: str, how: Literal["rebuild", "reconcile", "unchanged"], **counts: int) -> StagedIndex:
+        before = live.name if live else None
+        return StagedIndex(
+            collection, before, how, rows=total, is_live=how != "rebuild", fingerprint=fingerprint, dim=dim, **counts
+        )
+
+    if plan.mode == "unchanged":
+        assert live is not None
+        return report(live.name, "unchanged", upserted=0, deleted=0)
+    if plan.mode == "reconcile":
+        assert live is not None
+        blocks = {  # all of them before the first write, because this collection is being searched
+            key: gather_for(wanted[key], positions, sources[key].vectors(), dim=dim, fingerprint=fingerprint)
+            for key, positions in plan.changes.upsert.items()
+        }
+        apply(milvus, live.name, plan.changes, wanted, blocks.__getitem__, now=now, progress=progress)
+        milvus.finish_writing(live.name)
+        return report(
+            live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete)
+        )
+
+    changes = everything(wanted)
+    built = milvus.create(fingerprint=fingerprint, dim=dim, index=choose_index(total), now=now, state=BUILDING)
+    apply(
+        milvus,
+        built.name,
+        changes,
+        wanted,
+        lambda key: gather_for(
+            wanted[key], changes.upsert[key], sources[key].vectors(), dim=dim, fingerprint=fingerprint
+        ),
+        now=now,
+        progress=progress,
+    )
+    milvus.finish_writing(built.name, built=True)
+    milvus.mark(replace(built, state=STAGED))
+    return report(built.name, "rebuild", upserted=total, deleted=0)
+
+
+def _plan(
+    milvus: Milvus,
+    live: CollectionInfo | None,
+    wanted: dict[str, WantedRows],
+    *,
+    mode: Mode,
+    fingerprint: str,
+    dim: int,
+) -> _Plan:
+    if live is None:
+        if mode == "reconcile":
+            raise UserError(f"there is no live collection {milvus.alias} to reconcile: use mode auto or rebuild.")
+        return _Plan("rebuild", everything(wanted))
+    if mode == "reconcile":
+        require_fit(live, fingerprint=fingerprint, dim=dim)
+    total = sum(map(len, wanted.values()))
+    if not live.fits(fingerprint=fingerprint, dim=dim):
+        return _Plan("rebuild", _by_id(milvus, live, wanted))
+    changes = compare(milvus, live.name, wanted)
+    if mode == "rebuild":
+        return _Plan("rebuild", changes)
+    if mode == "auto" and live.index != choose_index(total):
+        return _Plan("rebuild", changes)
+    if not changes:
+        return _Plan("unchanged", changes)
+    drift = (changes.upserts + len(changes.delete)) / max(total, changes.stored)
+    if mode == "auto" and (total <= SMALL_LIBRARY_ROWS or drift > LARGE_DRIFT):
+        return _Plan("rebuild", changes)
+    return _Plan("reconcile", changes)
+
+
+def _by_id(milvus: Milvus, live: CollectionInfo, wanted: dict[str, WantedRows]) -> Changes:
+    """Which live rows would go, where fields can't be compared because the schema is another one."""
+    keep = {media_id for rows in wanted.values() for media_id in rows.position}
+    changes = everything(wanted)
+    for page in milvus.rows(live.name, ()):
+        changes.stored += len(page)
+        changes.delete += [row["id"] for row in page if row["id"] not in keep]
+    return changes
+
+
+def _guard_mass_deletion(live: CollectionInfo, changes: Changes, *, allow: bool) -> None:
+    if not allow and len(changes.delete) > MASS_DELETION * changes.stored:
+        raise UserError(
+            f"{len(changes.delete)} of the {changes.stored} live items of {live.name} would go: is the media library "
+            f"mounted? If this is meant, run the nightly_reindex job with allow_mass_deletion; nothing was changed."
+        )
+
+
+def _remove_leftovers(milvus: Milvus) -> None:
+    target = milvus.alias_target()
+    for info in milvus.collections():
+        if info.state in (BUILDING, STAGED) and info.name != target:
+            milvus.drop(info.name)

@@ -1,0 +1,141 @@
+"""Manifest rows as rows of a collection: what a drop should look like in Milvus, vectors apart."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.schema import (
+    COMPARED,
+    FIELDS,
+    LIBRARY,
+    MAX_BYTES,
+    MAX_EXTRA_BYTES,
+    MAX_TAG_BYTES,
+    MAX_TAGS,
+    STILL,
+    cut,
+)
+from mmrag_pipeline.media.library import Drop
+
+Row = dict[str, Any]
+_COLUMNS = (
+    "path", "media_id", "content_id", "media_type", "width", "height", "frame_ms", "sku", "title", "tags", "extra",
+)  # fmt: skip
+_PAGE = 2000
+
+
+class WantedRows:
+    """The ok rows of one drop's manifest; a row is made when it is asked for, so memory stays that of the table."""
+
+    def __init__(self, drop: Drop, manifest: pa.Table):
+        self.drop = drop
+        self._table = manifest.filter(pc.equal(manifest["status"], "ok")).select(_COLUMNS).combine_chunks()
+        ids: list[str] = self._table["media_id"].to_pylist()
+        self.position = {media_id: position for position, media_id in enumerate(ids)}
+        if len(self.position) != len(ids):
+            raise ValueError(f"the manifest of {drop.key} holds a media id twice")
+        if self._table["content_id"].null_count:
+            raise ValueError(f"the manifest of {drop.key} has an ok row without a content id")
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def content_ids(self, positions: Sequence[int]) -> list[str]:
+        return self._table["content_id"].take(pa.array(positions, pa.int64())).to_pylist()
+
+    def take(self, positions: Sequence[int]) -> Iterator[Row]:
+        """Rows without `embedding` and `ingested_at`, a page at a time.
+
+        Raises:
+            UserError: a path is longer than the collection can hold (it names the file, so it can't be cut).
+        """
+        for start in range(0, len(positions), _PAGE):
+            page = self._table.take(pa.array(positions[start : start + _PAGE], pa.int64()))
+            for values in page.to_pylist():
+                yield self._row(values)
+
+    def _row(self, values: Row) -> Row:
+        path = values["path"]
+        if len(path.encode("utf-8", "replace")) > MAX_BYTES["path"]:
+            raise UserError(
+                f"drop {self.drop.key}: the path {path[:80]}... is longer than {MAX_BYTES['path']} bytes: shorten it."
+            )
+        frame_ms = values["frame_ms"]
+        row: Row = {
+            "id": values["media_id"],
+            "content_id": values["content_id"],
+            "product_line": self.drop.product_line,
+            "drop": self.drop.key,
+            "path": path,
+            "filename": cut(PurePosixPath(path).name, MAX_BYTES["filename"]),
+            "media_type": values["media_type"],
+            "frame_ms": STILL if frame_ms is None else frame_ms,
+            "width": values["width"] or 0,
+            "height": values["height"] or 0,
+            "origin": LIBRARY,
+            "sku": cut(values["sku"] or "", MAX_BYTES["sku"]),
+            "title": cut(values["title"] or "", MAX_BYTES["title"]),
+            "tags": [cut(tag, MAX_TAG_BYTES) for tag in (values["tags"] or [])[:MAX_TAGS]],
+        }
+        return row | catalogue_fields(values["extra"])
+
+
+def differs(wanted: Row, stored: Row) -> bool:
+    """Whether the stored row must be written again; `ingested_at` does not count."""
+    for name in COMPARED:
+        value = stored[name]
+        if wanted[name] != (list(value) if name == "tags" else value):
+            return True
+    return _catalogue(wanted) != _catalogue(stored)
+
+
+def gone_columns(wanted: Row, stored: Row) -> Row:
+    """Catalogue columns that the stored row has and should lose, as nulls: Lite merges an upsert into the old row."""
+    return dict.fromkeys(_catalogue(stored).keys() - _catalogue(wanted).keys())
+
+
+def catalogue_fields(extra: str | None) -> Row:
+    """The manifest's JSON object of further catalogue columns as dynamic fields, made safe for Milvus.
+
+    A column named like one of our fields gets the prefix `catalogue_`; nested values become JSON text; columns beyond
+    32 kB in all are left out (Milvus refuses a row with more than 64 kB of them).
+    """
+    columns = json.loads(extra or "{}")
+    fields: Row = {}
+    room = MAX_EXTRA_BYTES
+    for key in sorted(columns):
+        value = _plain(columns[key])
+        name = cut(key, 256)
+        if not name or value is None:
+            continue
+        if name in FIELDS or name.startswith("$"):
+            name = f"catalogue_{name.removeprefix('$')}"
+        size = len(json.dumps({name: value}))
+        if size <= room:
+            room -= size
+            fields[name] = value
+    return fields
+
+
+def _catalogue(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in FIELDS and value is not None}
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, str):
+        return cut(value, MAX_EXTRA_BYTES)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return json.dumps(value, sort_keys=True)

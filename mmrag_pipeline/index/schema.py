@@ -1,0 +1,132 @@
+"""What a collection looks like: fields, limits, index, names, and the properties that say what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pymilvus import CollectionSchema
+
+SCHEMA_VERSION = 1
+METRIC = "COSINE"
+STILL = -1  # `frame_ms` of a picture that isn't a video frame
+LIBRARY = "library"
+GENERATED = "generated"
+
+MAX_BYTES = {
+    "id": 64,
+    "content_id": 96,
+    "product_line": 128,
+    "drop": 256,
+    "path": 4096,
+    "filename": 1024,
+    "media_type": 16,
+    "origin": 16,
+    "sku": 256,
+    "title": 1024,
+}
+"""VARCHAR fields and their bounds in UTF-8 bytes, as Milvus counts them."""
+MAX_TAGS = 64
+MAX_TAG_BYTES = 256
+MAX_EXTRA_BYTES = 32_768
+INT_FIELDS = ("frame_ms", "width", "height")
+
+COMPARED = (*(name for name in MAX_BYTES if name != "id"), *INT_FIELDS, "tags")
+"""The fields that make a row changed when they differ; `ingested_at` is when, not what."""
+FIELDS = ("id", "embedding", *COMPARED, "ingested_at")
+DYNAMIC = "$meta"
+
+BUILDING, STAGED, PUBLISHED = "building", "staged", "published"
+_PREFIX = "mmrag."
+EXACT_ROWS = 200_000  # up to here comparing with every row is fast enough, and exact
+
+
+def build_schema(dim: int) -> CollectionSchema:
+    """Fields of issue 5's table, a vector of `dim` float32, and a dynamic field for further catalogue columns."""
+    from pymilvus import DataType, MilvusClient
+
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
+    schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["id"])
+    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dim)
+    for name, limit in MAX_BYTES.items():
+        if name != "id":
+            schema.add_field(name, DataType.VARCHAR, max_length=limit)
+    schema.add_field("frame_ms", DataType.INT64)
+    schema.add_field("width", DataType.INT32)
+    schema.add_field("height", DataType.INT32)
+    schema.add_field(
+        "tags", DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=MAX_TAGS, max_length=MAX_TAG_BYTES
+    )
+    schema.add_field("ingested_at", DataType.INT64)
+    return schema
+
+
+def choose_index(rows: int) -> str:
+    """FLAT (exact) while it is fast enough, HNSW above."""
+    return "FLAT" if rows <= EXACT_ROWS else "HNSW"
+
+
+INDEX_PARAMS: Mapping[str, dict[str, int]] = {"FLAT": {}, "HNSW": {"M": 16, "efConstruction": 200}}
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """What a collection says about itself in its properties.
+
+    `state` is building (a half-built one is removed by the next run), staged (built, not yet published) or published.
+    """
+
+    name: str
+    alias: str
+    fingerprint: str
+    dim: int
+    schema_version: int
+    index: str
+    state: str
+    created_at: str
+    published_at: str
+
+    def fits(self, *, fingerprint: str, dim: int) -> bool:
+        """Whether rows of this model may be written to it or searched in it."""
+        return (self.fingerprint, self.dim, self.schema_version) == (fingerprint, dim, SCHEMA_VERSION)
+
+    def to_properties(self) -> dict[str, str]:
+        values = {name: str(value) for name, value in vars(self).items() if name != "name"}
+        return {_PREFIX + name: value for name, value in values.items()}
+
+    @classmethod
+    def from_properties(cls, name: str, properties: Mapping[str, Any]) -> CollectionInfo | None:
+        """None when the collection isn't one of ours."""
+        known = [field.name for field in fields(cls) if field.name != "name"]
+        try:
+            values: dict[str, Any] = {field: str(properties[_PREFIX + field]) for field in known}
+            values |= {"dim": int(values["dim"]), "schema_version": int(values["schema_version"])}
+        except (KeyError, ValueError):
+            return None
+        return cls(name=name, **values)
+
+
+def collection_name(alias: str, fingerprint: str, now: datetime) -> str:
+    """`<alias>_<8 hex of the fingerprint's hash>_<UTC stamp>`."""
+    digest = hashlib.sha256(fingerprint.encode()).hexdigest()[:8]
+    return f"{alias}_{digest}_{stamp(now)}"
+
+
+def is_our_name(alias: str, name: str) -> bool:
+    """Whether `collection_name` can have made this name for this alias (and not for a longer alias)."""
+    return re.fullmatch(re.escape(alias) + r"_[0-9a-f]{8}_\d{8}T\d{6}(_\d+)?", name) is not None
+
+
+def stamp(now: datetime) -> str:
+    return now.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` UTF-8 bytes of `text`, never half a character; NUL, which no filter can name, is left out."""
+    data = text.replace("\0", "").encode("utf-8", "replace")
+    return data[:limit].decode("utf-8", "ignore")

@@ -1,0 +1,49 @@
+"""What is live, read without a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmrag_pipeline.index.filter import equals
+from mmrag_pipeline.index.milvus import Milvus
+
+
+@dataclass(frozen=True)
+class LiveStatus:
+    """The live collection; None and 0 before the first one. `rows` counts every finished write."""
+
+    alias: str
+    collection: str | None
+    fingerprint: str | None
+    dim: int | None
+    rows: int
+
+
+def live_status(milvus: Milvus) -> LiveStatus:
+    """What the alias points to.
+
+    Raises:
+        UserError: the alias or its collection was made by someone else.
+    """
+    live = milvus.live()
+    if live is None:
+        return LiveStatus(milvus.alias, None, None, None, 0)
+    return LiveStatus(milvus.alias, live.name, live.fingerprint, live.dim, milvus.count(live.name))
+
+
+def live_ids(milvus: Milvus, drop: str | None = None) -> set[str]:
+    """Media ids in the live collection, of one drop (by key) or of all; empty when nothing is live."""
+    live = milvus.live()
+    if live is None:
+        return set()
+    expression = equals("drop", drop) if drop is not None else ""
+    return {row["id"] for page in milvus.rows(live.name, (), expression) for row in page}
+
+
+def product_lines(milvus: Milvus) -> list[str]:
+    """The product lines that have items in the live collection, sorted; empty when nothing is live."""
+    live = milvus.live()
+    if live is None:
+        return []
+    pages = milvus.rows(live.name, ("product_line",))
+    return sorted({row["product_line"] for page in pages for row in page})

@@ -1,0 +1,101 @@
+"""One drop into the live collection, in place: afterwards its rows are the ok rows of its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import pyarrow as pa
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.changes import apply, compare, everything, gather_for
+from mmrag_pipeline.index.milvus import Milvus
+from mmrag_pipeline.index.rows import WantedRows
+from mmrag_pipeline.index.schema import PUBLISHED, SCHEMA_VERSION, CollectionInfo, choose_index
+from mmrag_pipeline.media.library import Drop
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """`rows` of the drop are live now. `collection` is None when there is none and the drop gave no reason for one."""
+
+    collection: str | None
+    upserted: int
+    deleted: int
+    unchanged: int
+    rows: int
+
+
+def sync_drop(
+    milvus: Milvus,
+    *,
+    drop: Drop,
+    manifest: pa.Table,
+    vectors: Iterable[pa.RecordBatch],
+    fingerprint: str,
+    dim: int,
+    now: datetime,
+) -> SyncReport:
+    """Upsert what is new or changed, delete what is gone, touch nothing else; a second run writes nothing.
+
+    The first drop ever makes the first collection and the alias, so it is searchable at once. `vectors` holds
+    `content_id` and `embedding` [dim] of unit norm.
+
+    Raises:
+        UserError: the live collection is of another model or schema, or an ok row has no usable vector; nothing
+            was written.
+    """
+    wanted = {drop.key: (rows := WantedRows(drop, manifest))}
+    live = milvus.live()
+    if live is not None:
+        require_fit(live, fingerprint=fingerprint, dim=dim)
+    elif not rows:
+        return SyncReport(collection=None, upserted=0, deleted=0, unchanged=0, rows=0)
+    changes = compare(milvus, live.name, wanted, only=drop.key) if live else everything(wanted)
+    if live and not changes:
+        return SyncReport(live.name, upserted=0, deleted=0, unchanged=changes.unchanged, rows=len(rows))
+
+    positions = changes.upsert.get(drop.key, [])
+    block = gather_for(rows, positions, vectors, dim=dim, fingerprint=fingerprint)
+    if live is None:
+        live = _first_collection(milvus, fingerprint=fingerprint, dim=dim, now=now)
+    apply(milvus, live.name, changes, wanted, lambda _: block, now=now)
+    milvus.finish_writing(live.name)
+    return SyncReport(
+        live.name,
+        upserted=len(positions),
+        deleted=len(changes.delete),
+        unchanged=changes.unchanged,
+        rows=len(rows),
+    )
+
+
+def require_fit(live: CollectionInfo, *, fingerprint: str, dim: int) -> None:
+    """Raises UserError, one sentence naming both models, unless rows of this model belong into `live`."""
+    if live.fits(fingerprint=fingerprint, dim=dim):
+        return
+    if live.fingerprint == fingerprint and live.dim == dim:
+        raise UserError(
+            f"the live collection {live.name} has schema version {live.schema_version}, this version writes "
+            f"{SCHEMA_VERSION}: run the nightly_reindex job, which rebuilds it."
+        )
+    raise UserError(
+        f"the live collection {live.name} holds vectors of model {live.fingerprint} ({live.dim} dimensions), the model "
+        f"in force is {fingerprint} ({dim}): run the nightly_reindex job to rebuild it, or set MMRAG_CLIP_MODEL back."
+    )
+
+
+def _first_collection(milvus: Milvus, *, fingerprint: str, dim: int, now: datetime) -> CollectionInfo:
+    """An empty live collection; where another drop's sync was quicker, its collection."""
+    made = milvus.create(fingerprint=fingerprint, dim=dim, index=choose_index(0), now=now)
+    made = replace(made, state=PUBLISHED, published_at=now.isoformat())
+    milvus.mark(made)
+    if milvus.claim_alias(made.name):
+        return made
+    milvus.drop(made.name)
+    live = milvus.live()
+    if live is None:
+        raise UserError(f"alias {milvus.alias} vanished while it was made: run the ingest again.")
+    require_fit(live, fingerprint=fingerprint, dim=dim)
+    return live

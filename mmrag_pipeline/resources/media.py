@@ -1,0 +1,33 @@
+"""The media library and the store as Dagster resources."""
+
+from __future__ import annotations
+
+import dagster as dg
+from pydantic import Field
+
+from mmrag_pipeline.media.rules import Limits
+from mmrag_pipeline.media.library import MediaLibrary
+from mmrag_pipeline.store import Store
+
+
+class MediaLibraryResource(dg.ConfigurableResource):
+    """The folder or bucket that drops arrive in; only ever read."""
+
+    root: str = Field(description="Folder or fsspec URI, laid out <product_line>/<drop>/**.")
+    max_megapixels: int = Field(64, description="Pictures above this are quarantined before decoding.")
+    max_video_frames: int = Field(12, description="Keyframes kept of one video at most.")
+
+    def library(self) -> MediaLibrary:
+        return MediaLibrary(self.root)
+
+    def limits(self) -> Limits:
+        return Limits(max_pixels=self.max_megapixels * 1_000_000, max_frames=self.max_video_frames)
+
+
+class StoreResource(dg.ConfigurableResource):
+    """Everything that the pipeline writes."""
+
+    root: str = Field(description="Folder or fsspec URI.")
+
+    def open(self) -> Store:
+        return Store(self.root)

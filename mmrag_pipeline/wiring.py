@@ -1,0 +1,47 @@
+"""Settings -> domain objects, for the command line. Dagster's own wiring is `defs/resources.py`."""
+
+from __future__ import annotations
+
+from mmrag_pipeline.campaigns.backends import ImageBackend, open_backend
+from mmrag_pipeline.embedding.clip import ClipEncoder
+from mmrag_pipeline.embedding.model import ModelSpec
+from mmrag_pipeline.index.milvus import MilvusConfig
+from mmrag_pipeline.media.rules import Limits
+from mmrag_pipeline.media.library import MediaLibrary
+from mmrag_pipeline.settings import Settings
+from mmrag_pipeline.store import Store
+
+
+def encoder(settings: Settings) -> ClipEncoder:
+    spec = ModelSpec.parse(
+        settings.clip_model, precision=settings.clip_precision, device=settings.clip_device
+    )
+    return ClipEncoder(spec, Store(settings.store))
+
+
+def milvus(settings: Settings) -> MilvusConfig:
+    return MilvusConfig(
+        uri=settings.milvus_address,
+        token=settings.milvus_token.get_secret_value() if settings.milvus_token else None,
+        alias=settings.milvus_alias,
+        timeout_s=settings.milvus_timeout_s,
+        wait_s=settings.milvus_wait_s,
+    )
+
+
+def library(settings: Settings) -> MediaLibrary:
+    return MediaLibrary(settings.media_root)
+
+
+def limits(settings: Settings) -> Limits:
+    return Limits(max_pixels=settings.max_megapixels * 1_000_000, max_frames=settings.max_video_frames)
+
+
+def image_backend(settings: Settings) -> ImageBackend:
+    key = settings.gemini_api_key
+    return open_backend(
+        settings.image_backend,
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.gemini_base_url,
+        timeout_s=settings.gemini_timeout_s,
+    )

@@ -1,0 +1,106 @@
+"""One page that needs nothing beside it, tells every state, and lets no text out of its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
+from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
+from mmrag_pipeline.campaigns.gallery import write_gallery
+from mmrag_pipeline.campaigns.ledger import Caps
+from mmrag_pipeline_tests.campaigns.conftest import Desk, ListedIndex, hit
+from mmrag_pipeline_tests.integration.gemini_server import GeminiServer, refused
+
+LayOut = Callable[..., Desk]
+
+
+class Page(HTMLParser):
+    """Tags, addresses and text of a page."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.html, self.tags, self.addresses, self.text = html, [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + " "
+
+
+def page(desk: Desk) -> Page:
+    report = write_gallery(desk.plan, folder=desk.folder, references=desk.references)
+    return Page(Path(str(report.path)).read_text("utf-8"))
+
+
+def test_a_preview_gallery_says_so_and_what_it_would_cost(lay_out: LayOut, preview: PreviewBackend) -> None:
+    desk = lay_out(backend="preview")
+    desk.make(preview)
+    shown = page(desk)
+    assert shown.text.count("PREVIEW") >= 4 and "Would cost at most" in shown.text and "spent: nothing" in shown.text
+    assert f"${desk.plan.would_cost_usd:.3f}" in shown.text
+    images = [attrs for tag, attrs in shown.tags if tag == "img"]
+    assert len(images) == 2 + 4 and all(image["alt"] for image in images)
+    assert all(image["alt"].startswith(("PREVIEW of", "Reference")) for image in images)
+    assert "0.300" in shown.text and desk.plan.variants[0].prompt in shown.html.replace("&#39;", "'").replace("&#34;", '"')
+
+
+def test_the_page_needs_nothing_beside_it(lay_out: LayOut, preview: PreviewBackend) -> None:
+    desk = lay_out(backend="preview")
+    desk.make(preview)
+    shown = page(desk)
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in shown.addresses)
+    assert not re.search(r"https?://|@import|url\(", shown.html)
+    assert "prefers-color-scheme: dark" in shown.html and 'name="viewport"' in shown.html
+
+
+def test_a_paid_gallery_tells_every_state_and_the_money(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
+    desk = lay_out(("brand:", "n: 2\nbrand:"))
+    server.faults = [refused("IMAGE_SAFETY", "Shows a logo.")]
+    report = desk.make(gemini, caps=Caps(campaign_usd=0.12))
+    shown = page(desk)
+    assert "PREVIEW" not in shown.html and f"${report.spent_usd:.3f}" in shown.text
+    assert "IMAGE_SAFETY: Shows a logo." in shown.text and "raise budget_usd" in shown.text
+    states = [attrs["data-state"] for tag, attrs in shown.tags if tag == "article"]
+    assert sorted(states) == ["blocked", "generated", "generated", "skipped_budget"]
+    assert {"blocked (1)", "over budget (1)", "made (2)"} <= set(re.findall(r"[\w ]+ \(\d\)", shown.text))
+
+
+def test_a_gallery_before_the_pictures_shows_the_plan(lay_out: LayOut) -> None:
+    shown = page(lay_out())
+    assert "0 of 2" in shown.text and shown.text.count("not made yet") >= 2
+
+
+def test_an_altered_picture_is_not_shown(lay_out: LayOut, gemini: GeminiBackend) -> None:
+    desk = lay_out()
+    desk.make(gemini)
+    next(desk.images.glob("*.jpg")).write_bytes(b"other")
+    assert "the picture file is gone or was altered" in page(desk).text
+
+
+def test_left_out_products_have_their_reason(lay_out: LayOut) -> None:
+    desk = lay_out(("products:\n", "products:\n  - {sku: NONE-1}\n"))
+    assert "no media with sku 'NONE-1'" in page(desk).text
+
+
+def test_text_stays_text(lay_out: LayOut, preview: PreviewBackend, index: ListedIndex) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    index.hits = [hit(1, title=evil), hit(2, title='" onload="alert(3)')]
+    desk = lay_out(("title: Golden hour", f"title: '{evil}'"), backend="preview")
+    desk.make(preview)
+    shown = page(desk)
+    assert len([tag for tag, _ in shown.tags if tag == "script"]) == 1
+    assert not [attrs for _, attrs in shown.tags if any(name.startswith("on") for name in attrs)]
+    assert "<script>alert(1)</script>" in shown.text
+
+
+def test_a_title_with_markup_does_not_reach_the_style(lay_out: LayOut) -> None:
+    shown = page(lay_out(("words: warm gold", 'words: "</style><b>gold"')))
+    assert not [tag for tag, _ in shown.tags if tag == "b" and "gold" in tag]

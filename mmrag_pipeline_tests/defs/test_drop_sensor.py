@@ -1,0 +1,99 @@
+"""The drop sensor: one run for each new or changed drop, none for what it has seen, never a crash by a folder name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from mmrag_pipeline.defs.ingest import sensors
+from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.resources import MediaLibraryResource
+
+
+class Ticker:
+    """Ticks the sensor on a real instance and keeps its cursor, as the daemon does."""
+
+    def __init__(self, root: Path, instance: dg.DagsterInstance):
+        self.root, self.instance, self.cursor = root, instance, None
+
+    def tick(self) -> list[dg.RunRequest]:
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            result = sensors.find_drops(context, media_library=MediaLibraryResource(root=str(self.root)))
+        for request in result.dynamic_partitions_requests or []:
+            self.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+        self.cursor = result.cursor
+        return list(result.run_requests or [])
+
+    def keys(self) -> list[str]:
+        return [request.partition_key for request in self.tick()]
+
+
+@pytest.fixture
+def ticker(tmp_path: Path):
+    with dg.instance_for_test() as instance:
+        yield Ticker(tmp_path / "media", instance)
+
+
+def deliver(root: Path, line: str, drop: str, name: str = "a.jpg", data: bytes = b"x") -> Path:
+    file = root / line / drop / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    return file
+
+
+def test_a_new_drop_is_requested_once_and_gets_its_partition(ticker: Ticker) -> None:
+    deliver(ticker.root, "lunar", "2026-09")
+    assert ticker.keys() == ["lunar__2026-09"]
+    assert ticker.instance.get_dynamic_partitions(media_drops.name) == ["lunar__2026-09"]
+    assert ticker.keys() == []
+
+
+def test_a_redelivered_drop_runs_again_even_when_it_returns_to_an_earlier_state(ticker: Ticker) -> None:
+    file = deliver(ticker.root, "lunar", "2026-09")
+    os.utime(file, ns=(1, 1))
+    run_keys = [request.run_key for request in ticker.tick()]
+    file.write_bytes(b"longer")
+    run_keys += [request.run_key for request in ticker.tick()]
+    file.write_bytes(b"x")
+    os.utime(file, ns=(1, 1))
+    run_keys += [request.run_key for request in ticker.tick()]
+    assert len(run_keys) == len(set(run_keys)) == 3
+
+
+def test_many_drops_come_in_portions_and_none_is_forgotten(ticker: Ticker) -> None:
+    for number in range(60):
+        deliver(ticker.root, "lunar", f"drop-{number:02d}")
+    portions = [ticker.keys() for _ in range(4)]
+    assert [len(portion) for portion in portions] == [25, 25, 10, 0]
+    assert len({key for portion in portions for key in portion}) == 60
+
+
+def test_a_malformed_folder_name_is_a_warning(ticker: Ticker, caplog: pytest.LogCaptureFixture) -> None:
+    deliver(ticker.root, "lunar", "2026-09")
+    deliver(ticker.root, "Lunar Line", "Sept 26")
+    assert ticker.keys() == ["lunar__2026-09"]
+
+
+def test_a_vanished_drop_is_kept_and_comes_back_as_changed(ticker: Ticker) -> None:
+    deliver(ticker.root, "lunar", "2026-09")
+    deliver(ticker.root, "bags", "2026-09")
+    ticker.tick()
+    shutil.rmtree(ticker.root / "bags")
+    assert ticker.keys() == []
+    assert "bags__2026-09" in ticker.instance.get_dynamic_partitions(media_drops.name)
+
+
+@pytest.mark.parametrize("left", ["nothing", "empty folder"])
+def test_a_library_that_looks_unmounted_fails_the_tick(ticker: Ticker, left: str) -> None:
+    deliver(ticker.root, "lunar", "2026-09")
+    ticker.tick()
+    shutil.rmtree(ticker.root)
+    if left == "empty folder":
+        ticker.root.mkdir()
+    with pytest.raises(UserError, match="media library"):
+        ticker.tick()
