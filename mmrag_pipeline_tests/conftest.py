@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmrag_pipeline.settings import PREFIX
+from mmrag_pipeline_tests.pipeline import Pipeline, new_pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +55,9 @@ def small_clip(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> s
     )
     shutil.copy(source / "demo-lite0-clip.fp16.pt", folder / "open_clip_pytorch_model.bin")
     return f"local-dir:{folder}"
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """An empty pipeline on embedded defaults, with the demo model."""
+    return new_pipeline(tmp_path, monkeypatch)

@@ -6,6 +6,7 @@ What needs the index (does the product line exist, is there a reference?) is ask
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -190,6 +191,12 @@ class Brief(_Part):
     def variants(self) -> int:
         """Pictures an occurrence, if every product has references."""
         return math.prod(map(len, (self.products, self.scenes, self.placements, self.locales))) * self.n
+
+    @property
+    def shape_sha256(self) -> str:
+        """Hash of everything that a plan depends on: all but when it is due and what it may cost."""
+        kept = self.model_dump_json(exclude={"schedule", "budget_usd", "budget_usd_per_occurrence"})
+        return hashlib.sha256(kept.encode()).hexdigest()
 
     def occurrence(self, at: datetime) -> due.Occurrence:
         """The occurrence due at an aware time; a brief without a schedule has one a UTC day."""

@@ -99,7 +99,7 @@ def _entries(plan: CampaignPlan, images: UPath, references: ReferencePictures) -
 def _entry(plan: CampaignPlan, variant: Variant, images: UPath, thumbs: dict[str, str]) -> Entry:
     sidecar: dict[str, Any] = read_sidecar(images, plan, variant) or {}
     state, reason = sidecar.get("status", "missing"), sidecar.get("reason", "")
-    picture = sidecar.get("picture") or {}
+    picture, cost = sidecar.get("picture") or {}, sidecar.get("cost", {})
     if state == GENERATED and not is_whole(images, sidecar):
         state, reason, picture = "missing", "the picture file is gone or was altered", {}
     shown = _inline((images / picture["file"]).read_bytes(), PICTURE_SIDE, quality=84) if picture else ""
@@ -111,7 +111,7 @@ def _entry(plan: CampaignPlan, variant: Variant, images: UPath, thumbs: dict[str
         size=f"{picture['width']} x {picture['height']}"
         if picture
         else f"{variant.width} x {variant.height}",
-        usd=sidecar.get("cost", {}).get("usd", 0.0),
+        usd=cost.get("usd", 0.0) + cost.get("earlier_usd", 0.0),
         made_at=sidecar.get("created_at", "")[:16].replace("T", " "),
         file=picture.get("file", ""),
         warnings=tuple(sidecar.get("warnings", ())),

@@ -131,7 +131,7 @@ def make_pictures(
 
     if (backend.info.name, backend.info.version) != (plan.backend, plan.backend_version):
         raise UserError(
-            f"the plan of {plan.occurrence} is for backend {plan.backend} version "
+            f"the plan of {plan.campaign} {plan.occurrence} is for backend {plan.backend} version "
             f"{plan.backend_version}, not "
             f"{backend.info.name} version {backend.info.version}: run campaign_plan for this "
             "occurrence again."
@@ -141,13 +141,14 @@ def make_pictures(
     os.makedirs(locks, exist_ok=True)
     lock = filelock.FileLock(os.path.join(locks, f"{plan.campaign}.{plan.occurrence}.lock"))
     try:
-        lock.acquire(timeout=lock_wait_s)
+        held = lock.acquire(timeout=lock_wait_s)
     except filelock.Timeout:
         raise Unavailable(
-            f"another run has worked on {plan.occurrence} for over {lock_wait_s:g} s: wait for it to "
+            f"another run has worked on {plan.campaign} {plan.occurrence} for over {lock_wait_s:g} s: "
+            f"wait for it to "
             "end, then run again."
         ) from None
-    with lock:
+    with held:
         _tidy(images, plan)
         _tidy(references.folder, plan)
         maker = _Maker(plan, backend, ledger, images, references, caps, run_id, clock, retries, progress)

@@ -7,7 +7,7 @@ Reading and writing a plan is plan_table.py's work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import product as combinations
 
@@ -105,6 +105,7 @@ class CampaignPlan:
     backend_version: str
     model: str
     planned_at: str
+    brief_sha256: str
     budget_usd: float
     budget_usd_per_occurrence: float | None
     variants: tuple[Variant, ...]
@@ -119,6 +120,26 @@ class CampaignPlan:
     def would_cost_usd(self) -> float:
         """Upper bound of what making all of it costs with its model, whatever the backend."""
         return sum(variant.price_usd for variant in self.variants)
+
+    def is_for(self, brief: Brief, *, backend_name: str, model: str) -> bool:
+        """Whether planning this brief again could only repeat this plan or choose other references.
+
+        Budget and schedule may differ (see `with_budget_of`). A plan without a variant is for nothing: the
+        media it lacked may be there now, and no picture of it can have been paid.
+        """
+        backend = backend_info(brief.backend or backend_name)
+        return (
+            bool(self.variants)
+            and self.brief_sha256 == brief.shape_sha256
+            and (self.backend, self.backend_version) == (backend.name, backend.version)
+            and self.model == image_model(brief.model or model).id
+        )
+
+    def with_budget_of(self, brief: Brief) -> CampaignPlan:
+        """The same plan with the brief's budget of today: a raised cap needs no new plan."""
+        return replace(
+            self, budget_usd=brief.budget_usd, budget_usd_per_occurrence=brief.budget_usd_per_occurrence
+        )
 
 
 def plan_campaign(
@@ -178,6 +199,7 @@ def plan_campaign(
         backend_version=backend.version,
         model=chosen_model.id,
         planned_at=now.isoformat(),
+        brief_sha256=brief.shape_sha256,
         budget_usd=brief.budget_usd,
         budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
         variants=tuple(variants),

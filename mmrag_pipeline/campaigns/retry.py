@@ -49,6 +49,8 @@ def generate_with_retries(
     """
     import stamina
 
+    # Its default prints to stdout where structlog is installed; our `progress` and the caller's log say it already.
+    stamina.instrumentation.set_on_retry_hooks((stamina.instrumentation.LoggingOnRetryHook,))
     started = time.monotonic()
 
     def wait(error: Exception) -> bool | float:
@@ -59,7 +61,7 @@ def generate_with_retries(
         if time.monotonic() - started + error.retry_after_s > policy.deadline_s:
             return False
         if progress and calls.sent < policy.attempts:
-            progress(f"{error}; waiting {error.retry_after_s:g} s as told")
+            progress(f"{str(error).rstrip('.')}; waiting {error.retry_after_s:g} s as told")
         return error.retry_after_s
 
     for attempt in stamina.retry_context(

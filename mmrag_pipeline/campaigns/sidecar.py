@@ -83,6 +83,7 @@ def write_sidecar(
     recovered: bool = False,
 ) -> None:
     asked = asdict(variant)
+    before = (read_sidecar(images, plan, variant) or {}).get("cost", {})
     content = {
         "schema_version": VERSION,
         "key": asked.pop("key"),
@@ -99,7 +100,12 @@ def write_sidecar(
         "answer": answer,
         "usage": usage,
         "images_returned": images_returned,
-        "cost": {"usd": usd, "estimated": estimated, "price_table": load_registry().version},
+        "cost": {
+            "usd": usd,
+            "estimated": estimated,
+            "earlier_usd": before.get("usd", 0.0) + before.get("earlier_usd", 0.0),
+            "price_table": load_registry().version,
+        },
         "reservation": reservation,
         "requests": requests,
         "warnings": warnings or [],

@@ -77,18 +77,19 @@ class DagsterRuns:
         keys = self._instance.get_dynamic_partitions(campaign_occurrences.name)
         return [key for key in keys if key.startswith(f"{campaign}__")]
 
-    def run(self, job: str, partition_key: str | None = None) -> RunOutcome:
-        """Execute a job.
+    def run(self, job: str, partition_key: str | None = None, *, config: dict[str, Any] | None = None) -> RunOutcome:
+        """Execute a job; `config` is its run config, as one would type it in the UI.
 
         Raises:
             UserError: the run failed for a reason that a person can mend; the sentence is the asset's own.
+            RuntimeError: it failed for another reason; the text holds the traceback.
         """
         started = time.monotonic()
         result = self._defs.resolve_job_def(job).execute_in_process(
-            run_config=_QUIET, instance=self._instance, partition_key=partition_key, raise_on_error=False
+            run_config=_QUIET | (config or {}), instance=self._instance, partition_key=partition_key, raise_on_error=False
         )
         if not result.success:
-            raise UserError(_reason(result))
+            raise _failure(result)
         metadata: dict[str, dict[str, Any]] = {}
         for event in result.get_asset_materialization_events():
             materialization = event.step_materialization_data.materialization
@@ -97,13 +98,13 @@ class DagsterRuns:
         return RunOutcome(metadata, time.monotonic() - started)
 
 
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The first failed step's own sentence, or the error's text."""
+def _failure(result: dg.ExecuteInProcessResult) -> Exception:
+    """The first failed step's own sentence as a `UserError`; anything else is a bug and keeps its traceback."""
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
             if data.user_failure_data is not None:
-                return str(data.user_failure_data.description)
-            return f"{event.step_key} failed: {data.error.message if data.error else 'no reason given'}"
-    failed = [event for event in result.all_events if event.is_failure]
-    return str(failed[0].message) if failed else "the run failed"
+                return UserError(str(data.user_failure_data.description))
+            return RuntimeError(data.error.to_string() if data.error else f"{event.step_key} failed")
+    failed = [event.message for event in result.all_events if event.is_failure]
+    return RuntimeError(failed[0] if failed else "the run failed")

@@ -1,4 +1,4 @@
-"""What must be written so that a collection equals manifests, and writing it. Sync, rebuild and catch-up share it."""
+"""What must be written so that a collection equals manifests, and writing it; for sync and rebuild alike."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class DropRows:
-    """One drop as it should be indexed. `vectors` opens its record batches (content_id, embedding) anew each time."""
+    """One drop as it should be indexed; each call of `vectors` opens its batches (content_id, embedding)."""
 
     drop: Drop
     manifest: pa.Table
@@ -45,8 +45,10 @@ class Changes:
         return bool(self.delete) or self.upserts > 0
 
 
-def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: str | None = None) -> Changes:
-    """Compare stored rows (of drop `only`, or all) with the wanted ones by drop key; reads pages, writes nothing."""
+def compare(
+    milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: str | None = None
+) -> Changes:
+    """Compare stored rows (of drop `only`, or all) with the wanted ones, by drop key; writes nothing."""
     changes = Changes()
     missing = {key: set(rows.position) for key, rows in wanted.items()}
     for page in milvus.rows(collection, (*COMPARED, DYNAMIC), equals("drop", only) if only else ""):
@@ -84,9 +86,7 @@ def gather_for(
     rows: WantedRows, positions: list[int], batches: Iterable[pa.RecordBatch], *, dim: int, fingerprint: str
 ) -> VectorBlock:
     """The vectors of these rows; raises UserError before anything is written."""
-    return gather(
-        rows.content_ids(positions), batches, dim=dim, drop=rows.drop.key, fingerprint=fingerprint
-    )
+    return gather(rows.content_ids(positions), batches, dim=dim, drop=rows.drop.key, fingerprint=fingerprint)
 
 
 def apply(
@@ -106,7 +106,9 @@ def apply(
     ingested_at = int(now.timestamp() * 1000)
     done, total = 0, changes.upserts
     for key, positions in sorted(changes.upsert.items()):
-        done += milvus.upsert(collection, _entities(wanted[key], positions, vectors(key), changes, ingested_at))
+        done += milvus.upsert(
+            collection, _entities(wanted[key], positions, vectors(key), changes, ingested_at)
+        )
         if progress:
             progress(done, total)
     milvus.delete(collection, changes.delete)

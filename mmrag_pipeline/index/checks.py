@@ -45,8 +45,8 @@ def check_staged(
 ) -> list[CheckResult]:
     """Compare the staged collection with manifests and parquet, and search it.
 
-    The checks are model, rows, ids, fields, vectors and self_search; where model fails, only the first two are made,
-    because nothing further can be compared. A failed one must keep the collection unpublished.
+    The checks are model, rows, ids, fields, vectors and self_search; where model fails, only the first two
+    are made, because nothing further can be compared. A failed one must keep the collection unpublished.
     """
     drops = {source.drop.key: source for source in expected}
     wanted = {key: WantedRows(source.drop, source.manifest) for key, source in drops.items()}
@@ -86,7 +86,9 @@ def _check_ids(wanted: dict[str, WantedRows], changes: Changes, total: int) -> C
 def _check_fields(wanted: dict[str, WantedRows], changes: Changes) -> CheckResult:
     present = changes.stored - len(changes.delete)
     detail = f"{present - changes.unchanged} of {present} rows differ from their manifest row."
-    return CheckResult("fields", present == changes.unchanged, detail, expected=present, found=changes.unchanged)
+    return CheckResult(
+        "fields", present == changes.unchanged, detail, expected=present, found=changes.unchanged
+    )
 
 
 def _check_vectors(milvus: Milvus, staged: StagedIndex, sample: _Sample) -> CheckResult:
@@ -120,7 +122,9 @@ def _sample(
     """Rows from up to 20 drops, the same for the same library and seed."""
     random = np.random.default_rng(seed)
     keys = [key for key in sorted(wanted) if len(wanted[key])]
-    chosen = sorted(random.choice(len(keys), size=min(_SAMPLE_DROPS, len(keys)), replace=False)) if keys else []
+    chosen = (
+        sorted(random.choice(len(keys), size=min(_SAMPLE_DROPS, len(keys)), replace=False)) if keys else []
+    )
     each = -(-_SAMPLE_ROWS // max(1, len(chosen)))
     picked: list[tuple[str, str, np.ndarray]] = []
     for at in chosen:

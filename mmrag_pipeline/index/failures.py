@@ -1,4 +1,4 @@
-"""What Milvus's errors mean, as sentences. Everything not recognised here is a bug and keeps its traceback."""
+"""What Milvus's errors mean, as sentences. What is not recognised here is a bug and keeps its traceback."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def is_lost(error: BaseException) -> bool:
     """The connection is gone or was never there."""
     from pymilvus.exceptions import MilvusUnavailableException
 
-    return bool(status_names(error) & {"UNAVAILABLE", "CANCELLED"}) or isinstance(error, MilvusUnavailableException)
+    return bool(status_names(error) & {"UNAVAILABLE", "CANCELLED"}) or isinstance(
+        error, MilvusUnavailableException
+    )
 
 
 def is_transient(error: BaseException) -> bool:
@@ -72,17 +74,17 @@ def as_user_error(error: BaseException, *, address: str, action: str, timeout_s:
         )
     if "PERMISSION_DENIED" in names or _says(error, ("permission deny", "permission denied")):
         return UserError(
-            f"the Milvus user of MMRAG_MILVUS_TOKEN has no right to {action} at {address}: grant it on the whole "
-            f"database, because each reindex makes a new collection."
+            f"the Milvus user of MMRAG_MILVUS_TOKEN has no right to {action} at {address}: grant it on the "
+            f"whole database, because each reindex makes a new collection."
         )
     if "DEADLINE_EXCEEDED" in names:
         return Unavailable(
-            f"Milvus at {address} did not {action} within {timeout_s:g} s: try again when it is less busy, or "
-            f"raise MMRAG_MILVUS_TIMEOUT_S."
+            f"Milvus at {address} did not {action} within {timeout_s:g} s: try again when it is less busy, "
+            f"or raise MMRAG_MILVUS_TIMEOUT_S."
         )
     if is_transient(error):
         return Unavailable(
-            f"Milvus at {address} does not answer: start it, or correct MMRAG_MILVUS_URI (this was to {action})."
+            f"Milvus at {address} does not answer (to {action}): start it, or correct MMRAG_MILVUS_URI."
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Filters as Milvus expressions. Lite knows no filter templates, so every value is escaped here and nowhere else."""
+"""Filters as Milvus expressions. Lite knows no filter templates, so values are escaped, only here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _literal(field: str, value: str) -> str:
         raise UserError(f"the filter on {field} holds a NUL character, which no item has: remove it.")
     if size > MAX_BYTES[field]:
         raise UserError(
-            f"the filter on {field} is {size} bytes long, more than the {MAX_BYTES[field]} that an item can have: "
-            f"shorten it."
+            f"the filter on {field} is {size} bytes long, more than the {MAX_BYTES[field]} that an item can "
+            f"have: shorten it."
         )
     return f'"{value.translate(_ESCAPES)}"'

@@ -11,8 +11,8 @@ from typing import Any
 class Hit:
     """One indexed item, best first by `rank` (1-based).
 
-    `score` is the cosine similarity to the query, within [-1, 1]; an item fetched by its attributes instead of by
-    similarity (`items`) has score 1.0. `frame_ms` is None for a still. `sku` and `title` are "" where not known.
+    `score` is the cosine similarity to the query, within [-1, 1]; an item fetched by its attributes (`items`)
+    has score 1.0. `frame_ms` is None for a still; `sku` and `title` are "" where not known.
     """
 
     rank: int
@@ -43,12 +43,13 @@ class Hit:
 
 
 HIT_FIELDS = (
-    "product_line", "drop", "path", "frame_ms", "sku", "title", "tags", "content_id", "media_type", "width", "height",
+    "product_line", "drop", "path", "frame_ms", "sku", "title", "tags", "content_id", "media_type",
+    "width", "height",
 )  # fmt: skip
 
 
 def to_hit(media_id: str, score: float, fields: Mapping[str, Any]) -> Hit:
-    """A row of Milvus, holding at least `HIT_FIELDS`, as a hit without a rank. Scores are clamped to [-1, 1]."""
+    """A row of Milvus with at least `HIT_FIELDS`, as a hit without a rank; scores are clamped to [-1, 1]."""
     values = {name: fields[name] for name in HIT_FIELDS}
     values["frame_ms"] = None if values["frame_ms"] < 0 else int(values["frame_ms"])
     values["tags"] = tuple(values["tags"] or ())

@@ -1,7 +1,7 @@
-"""A Milvus Lite file: one process at a time, so it is opened late, shared inside the process and given back at once.
+"""A Milvus Lite file: one process at a time, so it is opened late, shared in it, and soon given back.
 
-pymilvus itself keeps the file's lock until the process ends, whatever is closed. Therefore the Lite server is started
-and stopped here, counted by user, and pymilvus is only given its loopback address.
+pymilvus itself keeps the file's lock until the process ends, whatever is closed. Therefore the Lite server is
+started and stopped here, its users counted, and pymilvus is only given its loopback address.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POLL_S = 0.2
 
 @dataclass
 class OpenFile:
-    """A Lite server of this process. `writing` is held for every write: concurrent ones are unsafe in Lite."""
+    """A Lite server of this process; `writing` is held for each write: concurrent ones are unsafe in Lite."""
 
     server: Any
     database: Any
@@ -49,7 +49,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def opened(path: str, *, wait_s: float) -> Iterator[OpenFile]:
-    """Open the file, or join the one who has it open in this process; the last one to leave releases the lock.
+    """Open the file, or join who has it open in this process; the last one to leave releases the lock.
 
     Raises:
         Unavailable: another process still holds the file after `wait_s` seconds.
@@ -87,8 +87,9 @@ def _start(path: str, wait_s: float) -> OpenFile:
             except DataDirLockedError:
                 if time.monotonic() >= deadline:
                     raise Unavailable(
-                        f"the Milvus Lite file {path} is held by another process{_holder(path)}, waited {wait_s:g} s: "
-                        f"let that finish or stop it, or use a Milvus server (MMRAG_MILVUS_URI), which many may share."
+                        f"the Milvus Lite file {path} is held by another process{_holder(path)}, waited "
+                        f"{wait_s:g} s: let that finish or stop it, or use a Milvus server, which many may "
+                        f"share (MMRAG_MILVUS_URI)."
                     ) from None
                 time.sleep(max(0.0, min(_POLL_S, deadline - time.monotonic())))
     except (FileExistsError, NotADirectoryError):
@@ -98,8 +99,8 @@ def _start(path: str, wait_s: float) -> OpenFile:
         ) from None
     except OSError as error:
         raise UserError(
-            f"the Milvus Lite file {path} can't be opened ({error.strerror or error}): give the pipeline's user "
-            f"write access, or set MMRAG_MILVUS_URI to another place."
+            f"the Milvus Lite file {path} can't be opened ({error.strerror or error}): give the pipeline's "
+            f"user write access, or set MMRAG_MILVUS_URI to another place."
         ) from error
 
 
@@ -118,6 +119,8 @@ def _holder(path: str) -> str:
             rows = [line.split() for line in locks]
     except OSError:
         return ""
-    owners = {row[4] for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].rsplit(":", 1)[-1] == inode}
+    owners = {
+        row[4] for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].rsplit(":", 1)[-1] == inode
+    }
     owners -= {"0", "-1"}  # of another container
     return f" (process {', '.join(sorted(owners))})" if owners else ""

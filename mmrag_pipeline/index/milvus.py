@@ -1,4 +1,4 @@
-"""The one place that talks to Milvus: connecting, and an adapter that makes Lite and a server behave the same.
+"""The one place that talks to Milvus: connecting, and an adapter that makes Lite and a server behave alike.
 
 Every difference between them is handled here, once: released collections, `delete`'s answers, default fields,
 aliases that destroy what they point to, visibility after a write, message sizes, lost connections.
@@ -24,7 +24,6 @@ from mmrag_pipeline.index.failures import as_user_error, is_lost, is_not_loaded,
 from mmrag_pipeline.index.pymilvus_import import import_pymilvus
 from mmrag_pipeline.index.schema import (
     BUILDING,
-    DYNAMIC,
     INDEX_PARAMS,
     METRIC,
     SCHEMA_VERSION,
@@ -51,7 +50,8 @@ T = TypeVar("T")
 class MilvusConfig:
     """Where Milvus is. `uri`: http(s)://host:port of a server, or a local path ending in .db for Milvus Lite.
 
-    `timeout_s` bounds one request to a server; `wait_s` bounds the wait for a Lite file held by another process.
+    `timeout_s` bounds one request to a server; `wait_s` bounds the wait for a Lite file that another process
+    holds.
     """
 
     uri: str
@@ -99,6 +99,11 @@ def _check(config: MilvusConfig) -> None:
             f"MMRAG_MILVUS_URI={_without_password(config.uri)!r} is not an address of Milvus: give "
             f"http(s)://host:port of a server, or a local path ending in .db for Milvus Lite."
         )
+    if not config.is_lite and parts.username is not None:
+        raise UserError(
+            f"MMRAG_MILVUS_URI={_without_password(config.uri)} holds a user or password, which logs would "
+            f"show: move it to MMRAG_MILVUS_TOKEN as user:password."
+        )
     if not _ALIAS.fullmatch(config.alias):
         raise UserError(
             f"MMRAG_MILVUS_ALIAS={config.alias!r} can't be an alias: use letters, digits and underscores, "
@@ -117,7 +122,7 @@ class Milvus:
         self.config = config
         self.alias = config.alias
         self.is_lite = config.is_lite
-        self.address = config.uri if config.is_lite else _without_password(config.uri)
+        self.address = config.uri
         self._target = address
         self._writing = writing
         self._loaded: set[str] = set()
@@ -152,7 +157,8 @@ class Milvus:
 
     def _foreign(self, what: str) -> UserError:
         return UserError(
-            f"{what}, in Milvus at {self.address}: set MMRAG_MILVUS_ALIAS to another name, or drop it yourself."
+            f"{what}, in Milvus at {self.address}: set MMRAG_MILVUS_ALIAS to another name, or drop it "
+            f"yourself."
         )
 
     def alias_target(self) -> str | None:
@@ -186,7 +192,9 @@ class Milvus:
 
     def info(self, name: str) -> CollectionInfo | None:
         """What the collection says about itself; None when it isn't one of ours."""
-        return CollectionInfo.from_properties(name, self._call("read", "describe_collection", name)["properties"])
+        return CollectionInfo.from_properties(
+            name, self._call("read", "describe_collection", name)["properties"]
+        )
 
     def collections(self) -> list[CollectionInfo]:
         """Every collection made for this alias, oldest first."""
@@ -239,7 +247,9 @@ class Milvus:
                 raise ValueError(f"collection {name} was not made by this pipeline: not dropped")
             aliases = self._call("read", "list_aliases", name).get("aliases") or []
             if aliases or name == self.alias_target():
-                raise ValueError(f"collection {name} is the target of alias {', '.join(aliases)}: not dropped")
+                raise ValueError(
+                    f"collection {name} is the target of alias {', '.join(aliases)}: not dropped"
+                )
             self._call("drop a collection", "drop_collection", name)
             self._loaded.discard(name)
 
@@ -251,13 +261,15 @@ class Milvus:
         if name in self._loaded:
             return
         if self.is_lite or str(self._call("read", "get_load_state", name)["state"]) != "Loaded":
-            self._call("load a collection", "load_collection", name, timeout=max(_LOAD_S, self.config.timeout_s))
+            self._call(
+                "load a collection", "load_collection", name, timeout=max(_LOAD_S, self.config.timeout_s)
+            )
         self._loaded.add(name)
 
     # writing rows
 
     def upsert(self, name: str, rows: Iterator[Row] | Sequence[Row]) -> int:
-        """Write whole rows in messages of at most 16 MB; a key occurs once in `rows`. Returns their number."""
+        """Write whole rows in messages of at most 16 MB, each id once; returns their number."""
         written = 0
         for batch in _batches(rows):
             with self._writing:
@@ -274,8 +286,9 @@ class Milvus:
     def finish_writing(self, name: str, *, built: bool = False) -> None:
         """Return when everything written is searchable at full speed; call once at the end of a write.
 
-        Lite searches unflushed rows 20 to 50 times slower, so there it flushes. A server needs a flush only after a
-        whole collection was `built`; else a strongly consistent read waits until its nodes have seen the writes.
+        Lite searches unflushed rows 20 to 50 times slower, so there it flushes. A server needs a flush only
+        after a whole collection was `built`; else a strongly consistent read waits until its nodes have seen
+        the writes.
         """
         if self.is_lite or built:
             with self._writing:
@@ -357,13 +370,15 @@ class Milvus:
     def _call_s(self) -> float:
         return max(_LITE_CALL_S, self.config.timeout_s) if self.is_lite else self.config.timeout_s
 
-    def _call(self, action: str, method: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
+    def _call(
+        self, action: str, method: str, *args: Any, timeout: float | None = None, **options: Any
+    ) -> Any:
         return self._patiently(
             action, lambda: getattr(self._client, method)(*args, timeout=timeout or self._call_s, **options)
         )
 
     def _patiently(self, action: str, call: Callable[[], T]) -> T:
-        """Make a call that may be made twice (all of ours may); bridges a server's restart for up to `timeout_s`."""
+        """Make a call that may be made twice (all of ours may); bridges a restart for up to `timeout_s`."""
         import grpc
         from pymilvus import MilvusException
 
@@ -381,8 +396,8 @@ class Milvus:
                     )
                     if known is None and action == "connect":
                         known = Unavailable(
-                            f"{self.address} does not answer as Milvus: start the server, or correct MMRAG_MILVUS_URI "
-                            f"(http or https, the gRPC port, 19530 by default)."
+                            f"{self.address} does not answer as Milvus: start the server, or correct "
+                            f"MMRAG_MILVUS_URI (http or https, the gRPC port, 19530 by default)."
                         )
                     if known is None:
                         raise
@@ -398,7 +413,11 @@ class Milvus:
         # A proxy from the environment must not come between this process and its own Lite server.
         options = {"grpc_options": {"grpc.enable_http_proxy": 0}} if self.is_lite else {}
         return MilvusClient(
-            self._target, token=self.config.token or "", timeout=self.config.timeout_s, dedicated=True, **options
+            self._target,
+            token=self.config.token or "",
+            timeout=self.config.timeout_s,
+            dedicated=True,
+            **options,
         )
 
     def _reconnect(self) -> None:
@@ -414,14 +433,17 @@ class Milvus:
             old.close()
 
     def _reload(self) -> None:
-        """Another user of the file or server released a collection: load on the next touch, and those in use now."""
+        """Somebody else released a collection, or the server restarted: load those in use again."""
+        import grpc
+        from pymilvus import MilvusException
+
         names, self._loaded = self._loaded, set()
         for name in names:
             try:
                 self._client.load_collection(name, timeout=max(_LOAD_S, self.config.timeout_s))
                 self._loaded.add(name)
-            except Exception:  # noqa: BLE001 - the call that is repeated next reports it
-                continue
+            except (MilvusException, grpc.RpcError):
+                continue  # the call that is repeated next reports it
 
 
 def _batches(rows: Iterator[Row] | Sequence[Row]) -> Iterator[list[Row]]:

@@ -13,7 +13,7 @@ from mmrag_pipeline.index.staged import StagedIndex
 
 @dataclass(frozen=True)
 class Publication:
-    """`collection` is live now; `previous` was before (None: nothing was); `dropped` are older ones removed."""
+    """`collection` is live now, `previous` was before (None: nothing), `dropped` are older ones, removed."""
 
     collection: str
     previous: str | None
@@ -21,10 +21,12 @@ class Publication:
     dropped: tuple[str, ...] = ()
 
 
-def publish(milvus: Milvus, staged: StagedIndex, *, keep: int = 2, now: datetime | None = None) -> Publication:
+def publish(
+    milvus: Milvus, staged: StagedIndex, *, keep: int = 2, now: datetime | None = None
+) -> Publication:
     """Point the alias at the staged collection; keep the last `keep` published ones for rollback.
 
-    Call it only when every check of `check_staged` passed. A second call with the same collection changes nothing.
+    Call it only when every check of `check_staged` passed. A second call with the same one changes nothing.
 
     Raises:
         UserError: the staged collection is gone or half-built, or the alias is someone else's.
@@ -40,7 +42,7 @@ def publish(milvus: Milvus, staged: StagedIndex, *, keep: int = 2, now: datetime
     if previous != info.name:
         moment = (now or datetime.now(UTC)).isoformat()
         milvus.ensure_loaded(info.name)
-        # Before the swap: a run killed in between leaves a collection that a rollback may choose, as it was checked.
+        # Before the swap: killed in between, it leaves a collection that was checked: a rollback may use it.
         milvus.mark(replace(info, state=PUBLISHED, published_at=moment))
         _move(milvus, info.name)
     return Publication(
@@ -61,7 +63,8 @@ def rollback(milvus: Milvus) -> Publication:
     earlier = [info for info in _published(milvus) if live and _order(info) < _order(live)]
     if live is None or not earlier:
         raise UserError(
-            f"there is no earlier collection to roll back to in {milvus.address}: run the nightly_reindex job instead."
+            f"there is no earlier collection to roll back to in {milvus.address}: run the nightly_reindex "
+            f"job instead."
         )
     target = earlier[-1]
     milvus.ensure_loaded(target.name)
@@ -77,7 +80,7 @@ def _move(milvus: Milvus, name: str) -> None:
 
 
 def _drop_old(milvus: Milvus, live: str, *, keep: int) -> tuple[str, ...]:
-    """Drop published collections older than the live one and the `keep` before it; staged ones are stage's to remove."""
+    """Drop published collections but the live one and the last `keep`; `stage` removes staged ones."""
     old = [info for info in _published(milvus) if info.name != live]
     dropped = [info.name for info in (old[:-keep] if keep else old)]
     for name in dropped:

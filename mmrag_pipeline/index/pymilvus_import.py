@@ -1,4 +1,4 @@
-"""Importing pymilvus without what it does on the way: it reads `.env`, trips over MILVUS_URI, and logs tracebacks."""
+"""Importing pymilvus without its side effects: it reads `.env`, trips over MILVUS_URI, logs tracebacks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _LOGGERS = ("pymilvus", "pymilvus.milvus_client", "pymilvus.bulk_writer")
 def import_pymilvus() -> None:
     """Import it once, with our environment left as it was and its own stderr log silent.
 
-    Each failure reaches us as an exception, so what it logs besides is a second copy, with a traceback, of something
-    that we turn into a sentence or raise. It is silenced once; who sets its level afterwards sees it again.
+    Each failure reaches us as an exception, so what it logs besides is a second copy, with a traceback, of
+    something that we turn into a sentence or raise. It is silenced once; who sets its level afterwards sees
+    it again.
     """
     with _lock:
         if "pymilvus" not in sys.modules:

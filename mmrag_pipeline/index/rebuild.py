@@ -24,7 +24,9 @@ __all__ = [
     "CheckResult", "DropRows", "Publication", "StagedIndex", "check_staged", "publish", "rollback", "stage",
 ]  # fmt: skip
 
-SMALL_LIBRARY_ROWS = 20_000  # rebuilding this much takes seconds, and a fresh collection is checked before it is live
+SMALL_LIBRARY_ROWS = (
+    20_000  # rebuilding this much takes seconds, and a fresh collection is checked before it is live
+)
 LARGE_DRIFT = 0.2  # share of rows; above it, rebuilding is not dearer than reconciling
 MASS_DELETION = 0.5
 
@@ -52,14 +54,15 @@ def stage(
 ) -> StagedIndex:
     """Make a collection hold exactly the ok rows of `drops`, which are all drops of the library.
 
-    `auto` writes nothing when the live collection holds them already; builds a fresh collection when there is none,
-    when it is of another model, schema or index, or when something differs and rebuilding costs little; else mends
-    the live collection in place. What killed runs left half-built, and what earlier runs staged but never
-    published, is removed first.
+    `auto` writes nothing when the live collection holds them already; builds a fresh collection when there is
+    none, when it is of another model, schema or index, or when something differs and rebuilding costs
+    little; else mends the live collection in place. What killed runs left half-built, and what earlier runs
+    staged but never published, is removed first.
 
     Raises:
-        UserError: nothing to index, a row without a usable vector, more than half of the live rows would go without
-            `allow_mass_deletion`, or `reconcile` of a collection that can't be reconciled. What is live is untouched.
+        UserError: nothing to index, a row without a usable vector, more than half of the live rows would go
+            without `allow_mass_deletion`, or `reconcile` of a collection that can't be reconciled. What is
+            live is untouched.
     """
     sources = {source.drop.key: source for source in drops}
     wanted = {key: WantedRows(source.drop, source.manifest) for key, source in sources.items()}
@@ -72,10 +75,19 @@ def stage(
         _guard_mass_deletion(live, plan.changes, allow=allow_mass_deletion)
     _remove_leftovers(milvus)
 
-    def report(collection: str, how: Literal["rebuild", "reconcile", "unchanged"], **counts: int) -> StagedIndex:
+    def report(
+        collection: str, how: Literal["rebuild", "reconcile", "unchanged"], **counts: int
+    ) -> StagedIndex:
         before = live.name if live else None
         return StagedIndex(
-            collection, before, how, rows=total, is_live=how != "rebuild", fingerprint=fingerprint, dim=dim, **counts
+            collection,
+            before,
+            how,
+            rows=total,
+            is_live=how != "rebuild",
+            fingerprint=fingerprint,
+            dim=dim,
+            **counts,
         )
 
     if plan.mode == "unchanged":
@@ -89,12 +101,12 @@ def stage(
         }
         apply(milvus, live.name, plan.changes, wanted, blocks.__getitem__, now=now, progress=progress)
         milvus.finish_writing(live.name)
-        return report(
-            live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete)
-        )
+        return report(live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete))
 
     changes = everything(wanted)
-    built = milvus.create(fingerprint=fingerprint, dim=dim, index=choose_index(total), now=now, state=BUILDING)
+    built = milvus.create(
+        fingerprint=fingerprint, dim=dim, index=choose_index(total), now=now, state=BUILDING
+    )
     apply(
         milvus,
         built.name,
@@ -122,7 +134,9 @@ def _plan(
 ) -> _Plan:
     if live is None:
         if mode == "reconcile":
-            raise UserError(f"there is no live collection {milvus.alias} to reconcile: use mode auto or rebuild.")
+            raise UserError(
+                f"there is no live collection {milvus.alias} to reconcile: use mode auto or rebuild."
+            )
         return _Plan("rebuild", everything(wanted))
     if mode == "reconcile":
         require_fit(live, fingerprint=fingerprint, dim=dim)
@@ -155,8 +169,9 @@ def _by_id(milvus: Milvus, live: CollectionInfo, wanted: dict[str, WantedRows]) 
 def _guard_mass_deletion(live: CollectionInfo, changes: Changes, *, allow: bool) -> None:
     if not allow and len(changes.delete) > MASS_DELETION * changes.stored:
         raise UserError(
-            f"{len(changes.delete)} of the {changes.stored} live items of {live.name} would go: is the media library "
-            f"mounted? If this is meant, run the nightly_reindex job with allow_mass_deletion; nothing was changed."
+            f"{len(changes.delete)} of the {changes.stored} live items of {live.name} would go: is the media "
+            f"library mounted? If this is meant, run the nightly_reindex job with allow_mass_deletion; "
+            f"nothing was changed."
         )
 
 

@@ -27,13 +27,14 @@ from mmrag_pipeline.media.library import Drop
 
 Row = dict[str, Any]
 _COLUMNS = (
-    "path", "media_id", "content_id", "media_type", "width", "height", "frame_ms", "sku", "title", "tags", "extra",
+    "path", "media_id", "content_id", "media_type", "width", "height", "frame_ms", "sku", "title", "tags",
+    "extra",
 )  # fmt: skip
 _PAGE = 2000
 
 
 class WantedRows:
-    """The ok rows of one drop's manifest; a row is made when it is asked for, so memory stays that of the table."""
+    """The ok rows of one drop's manifest, made when they are asked for: memory stays that of the table."""
 
     def __init__(self, drop: Drop, manifest: pa.Table):
         self.drop = drop
@@ -66,7 +67,8 @@ class WantedRows:
         path = values["path"]
         if len(path.encode("utf-8", "replace")) > MAX_BYTES["path"]:
             raise UserError(
-                f"drop {self.drop.key}: the path {path[:80]}... is longer than {MAX_BYTES['path']} bytes: shorten it."
+                f"drop {self.drop.key}: the path {path[:80]}... is longer than {MAX_BYTES['path']} bytes: "
+                f"shorten it."
             )
         frame_ms = values["frame_ms"]
         row: Row = {
@@ -98,15 +100,15 @@ def differs(wanted: Row, stored: Row) -> bool:
 
 
 def gone_columns(wanted: Row, stored: Row) -> Row:
-    """Catalogue columns that the stored row has and should lose, as nulls: Lite merges an upsert into the old row."""
+    """Catalogue columns that the stored row should lose, as nulls: Lite merges an upsert into the old row."""
     return dict.fromkeys(_catalogue(stored).keys() - _catalogue(wanted).keys())
 
 
 def catalogue_fields(extra: str | None) -> Row:
     """The manifest's JSON object of further catalogue columns as dynamic fields, made safe for Milvus.
 
-    A column named like one of our fields gets the prefix `catalogue_`; nested values become JSON text; columns beyond
-    32 kB in all are left out (Milvus refuses a row with more than 64 kB of them).
+    A column named like one of our fields gets the prefix `catalogue_`; nested values become JSON text;
+    columns beyond 32 kB in all are left out (Milvus refuses a row with more than 64 kB of them).
     """
     columns = json.loads(extra or "{}")
     fields: Row = {}

@@ -47,7 +47,7 @@ EXACT_ROWS = 200_000  # up to here comparing with every row is fast enough, and 
 
 
 def build_schema(dim: int) -> CollectionSchema:
-    """Fields of issue 5's table, a vector of `dim` float32, and a dynamic field for further catalogue columns."""
+    """`FIELDS`, with a vector of `dim` float32, and a dynamic field for further catalogue columns."""
     from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
@@ -78,7 +78,8 @@ INDEX_PARAMS: Mapping[str, dict[str, int]] = {"FLAT": {}, "HNSW": {"M": 16, "efC
 class CollectionInfo:
     """What a collection says about itself in its properties.
 
-    `state` is building (a half-built one is removed by the next run), staged (built, not yet published) or published.
+    `state` is building (a half-built one is removed by the next run), staged (built, not yet published) or
+    published; times are ISO 8601, `published_at` is "" until then.
     """
 
     name: str
@@ -127,6 +128,6 @@ def stamp(now: datetime) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """At most `limit` UTF-8 bytes of `text`, never half a character; NUL, which no filter can name, is left out."""
+    """At most `limit` UTF-8 bytes of `text`, never half a character; NUL, which no filter can name, goes."""
     data = text.replace("\0", "").encode("utf-8", "replace")
     return data[:limit].decode("utf-8", "ignore")

@@ -30,8 +30,9 @@ _SAME = 1e-6  # scores closer than this are equal: float32 noise must not decide
 class SearchRequest:
     """What to look for (words, a picture, or both) and where; a filter that is None does not filter.
 
-    `image_weight` is the picture's share, 0 to 1, when there are words too. `one_per_content` keeps the first of items
-    with equal bytes. Generated pictures are only found with `origin="generated"`, or with any when `origin` is None.
+    `image_weight` is the picture's share, 0 to 1, when there are words too. `one_per_content` keeps the first
+    of items with equal bytes. Generated pictures are only found with `origin="generated"`, or with all others
+    when `origin` is None.
     """
 
     text: str | None = None
@@ -161,7 +162,8 @@ def _require_live(milvus: Milvus) -> CollectionInfo:
 
 
 def _nothing_live(milvus: Milvus) -> str:
-    return f"nothing is indexed yet (no alias {milvus.alias} in {milvus.address}): run `mmrag demo`, or ingest a drop."
+    where = f"no alias {milvus.alias} in {milvus.address}"
+    return f"nothing is indexed yet ({where}): run `mmrag demo`, or ingest a drop."
 
 
 def _nearest(
@@ -178,7 +180,9 @@ def _nearest(
         kept = [hit for hit in hits if request.min_score is None or hit.score >= request.min_score]
         distinct = list(_first_of_content(kept)) if request.one_per_content else kept
         complete = len(found) < limit or limit >= _WINDOW or len(kept) < len(hits)
-        if complete or (len(distinct) >= request.k and distinct[request.k - 1].score - hits[-1].score > 2 * _SAME):
+        if complete or (
+            len(distinct) >= request.k and distinct[request.k - 1].score - hits[-1].score > 2 * _SAME
+        ):
             return _ranked(distinct, request.k)
         limit = min(4 * limit, _WINDOW)
 

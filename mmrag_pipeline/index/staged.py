@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class StagedIndex:
-    """A collection that holds what should be live; `is_live` when it is the live one, unchanged or mended in place.
+    """A collection that holds what should be live; `is_live` when it is: unchanged, or mended in place.
 
     `rows` are the ok rows of all manifests; `fingerprint` and `dim` are of the model it was staged for.
     """

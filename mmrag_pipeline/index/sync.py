@@ -18,7 +18,7 @@ from mmrag_pipeline.media.library import Drop
 
 @dataclass(frozen=True)
 class SyncReport:
-    """`rows` of the drop are live now. `collection` is None when there is none and the drop gave no reason for one."""
+    """`rows` of the drop are live now; `collection` is None when there is none and the drop needs none."""
 
     collection: str | None
     upserted: int
@@ -43,8 +43,8 @@ def sync_drop(
     `content_id` and `embedding` [dim] of unit norm.
 
     Raises:
-        UserError: the live collection is of another model or schema, or an ok row has no usable vector; nothing
-            was written.
+        UserError: the live collection is of another model or schema, or an ok row has no usable vector;
+            nothing was written.
     """
     wanted = {drop.key: (rows := WantedRows(drop, manifest))}
     live = milvus.live()
@@ -81,8 +81,9 @@ def require_fit(live: CollectionInfo, *, fingerprint: str, dim: int) -> None:
             f"{SCHEMA_VERSION}: run the nightly_reindex job, which rebuilds it."
         )
     raise UserError(
-        f"the live collection {live.name} holds vectors of model {live.fingerprint} ({live.dim} dimensions), the model "
-        f"in force is {fingerprint} ({dim}): run the nightly_reindex job to rebuild it, or set MMRAG_CLIP_MODEL back."
+        f"the live collection {live.name} holds vectors of model {live.fingerprint} ({live.dim} dimensions), "
+        f"the model in force is {fingerprint} ({dim}): run the nightly_reindex job to rebuild it, or set "
+        f"MMRAG_CLIP_MODEL back."
     )
 
 

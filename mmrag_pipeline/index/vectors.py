@@ -1,4 +1,4 @@
-"""Vectors from record batches into one numpy block: only those that are needed, checked before anything is written."""
+"""Vectors from record batches into one numpy block: only those needed, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -52,8 +52,9 @@ def gather(
     if wrong.any():
         content_id = list(positions)[int(np.flatnonzero(wrong)[0])]
         raise UserError(
-            f"drop {drop}: the stored vector of content {content_id[:16]} is not a unit vector: delete the drop's "
-            f"folder under embeddings/{fingerprint} and materialise clip_embeddings again; nothing was written."
+            f"drop {drop}: the stored vector of content {content_id[:16]} is not a unit vector: delete the "
+            f"drop's folder under embeddings/{fingerprint} and materialise clip_embeddings again; nothing "
+            f"was written."
         )
     return VectorBlock(positions, block)
 

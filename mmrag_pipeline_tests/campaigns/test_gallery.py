@@ -12,7 +12,7 @@ from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.gallery import write_gallery
 from mmrag_pipeline.campaigns.ledger import Caps
 from mmrag_pipeline_tests.campaigns.conftest import Desk, ListedIndex, hit
-from mmrag_pipeline_tests.integration.gemini_server import GeminiServer, refused
+from mmrag_pipeline_tests.integration.gemini_server import GeminiServer, refused, text_only
 
 LayOut = Callable[..., Desk]
 
@@ -27,7 +27,9 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.addresses += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")
+        ]
 
     def handle_data(self, data: str) -> None:
         self.text += data + " "
@@ -42,12 +44,18 @@ def test_a_preview_gallery_says_so_and_what_it_would_cost(lay_out: LayOut, previ
     desk = lay_out(backend="preview")
     desk.make(preview)
     shown = page(desk)
-    assert shown.text.count("PREVIEW") >= 4 and "Would cost at most" in shown.text and "spent: nothing" in shown.text
+    assert (
+        shown.text.count("PREVIEW") >= 4
+        and "Would cost at most" in shown.text
+        and "spent: nothing" in shown.text
+    )
     assert f"${desk.plan.would_cost_usd:.3f}" in shown.text
     images = [attrs for tag, attrs in shown.tags if tag == "img"]
     assert len(images) == 2 + 4 and all(image["alt"] for image in images)
     assert all(image["alt"].startswith(("PREVIEW of", "Reference")) for image in images)
-    assert "0.300" in shown.text and desk.plan.variants[0].prompt in shown.html.replace("&#39;", "'").replace("&#34;", '"')
+    assert "0.300" in shown.text and desk.plan.variants[0].prompt in shown.html.replace("&#39;", "'").replace(
+        "&#34;", '"'
+    )
 
 
 def test_the_page_needs_nothing_beside_it(lay_out: LayOut, preview: PreviewBackend) -> None:
@@ -70,7 +78,16 @@ def test_a_paid_gallery_tells_every_state_and_the_money(
     assert "IMAGE_SAFETY: Shows a logo." in shown.text and "raise budget_usd" in shown.text
     states = [attrs["data-state"] for tag, attrs in shown.tags if tag == "article"]
     assert sorted(states) == ["blocked", "generated", "generated", "skipped_budget"]
-    assert {"blocked (1)", "over budget (1)", "made (2)"} <= set(re.findall(r"[\w ]+ \(\d\)", shown.text))
+    assert all(label in shown.text for label in ("all (4)", "blocked (1)", "over budget (1)", "made (2)"))
+
+
+def test_what_earlier_attempts_cost_is_in_the_total(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
+    desk = lay_out()
+    server.faults = [text_only("No."), text_only("No.")]
+    spent = desk.make(gemini).spent_usd + desk.make(gemini).spent_usd
+    assert spent > desk.plan.estimated_usd and f"${spent:.3f}" in page(desk).text
 
 
 def test_a_gallery_before_the_pictures_shows_the_plan(lay_out: LayOut) -> None:

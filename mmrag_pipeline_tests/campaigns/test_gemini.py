@@ -82,12 +82,18 @@ def test_the_last_picture_that_is_no_thought_is_taken_for_what_it_is(
         (Fault(body={"candidates": []}), "empty", "no candidate"),
         (Fault(body={"candidates": [{"content": {}, "finishReason": "STOP"}]}), "empty", "STOP"),
         (Fault(body={"candidates": [{"finishReason": "STOP", "content": {"parts": [
-            {"inlineData": {"mimeType": "image/png", "data": "bm90IGEgcGljdHVyZQ=="}}]}}]}), "empty", "not a picture"),
+            {"inlineData": {"mimeType": "image/png", "data": "bm90IGEgcGljdHVyZQ=="}}]}}]}),
+         "empty", "not a picture"),
         (error(400, "INVALID_ARGUMENT", "Request blocked by our safety policy."), "blocked", "safety policy"),
     ],
 )  # fmt: skip
 def test_an_answer_without_a_picture_says_why(
-    fault: Fault, kind: str, said: str, gemini: GeminiBackend, server: GeminiServer, request_: GenerationRequest
+    fault: Fault,
+    kind: str,
+    said: str,
+    gemini: GeminiBackend,
+    server: GeminiServer,
+    request_: GenerationRequest,
 ) -> None:
     server.faults = [fault]
     result = gemini.generate(request_)
@@ -119,11 +125,11 @@ def test_a_continuation_is_not_fetched_behind_our_back(
     ("fault", "expected", "said"),
     [
         (throttled("7s"), Throttled, "fewer requests"),
-        (Fault(503, {"error": {"code": 503, "status": "UNAVAILABLE"}}, {"Retry-After": "3"}), Throttled, "503"),
+        (Fault(503, {"error": {"status": "UNAVAILABLE"}}, {"Retry-After": "3"}), Throttled, "503"),
         (Fault(502, "<html>Bad gateway</html>"), Throttled, "502"),
         (error(500, "INTERNAL", "oops"), Throttled, "500"),
         (daily_quota(), Exhausted, "midnight Pacific"),
-        (error(429, "RESOURCE_EXHAUSTED", "Your project reached its spending limit."), Exhausted, "spend limit"),
+        (error(429, "RESOURCE_EXHAUSTED", "You reached the spending limit."), Exhausted, "spend limit"),
         (error(504, "DEADLINE_EXCEEDED", "too slow"), Ambiguous, "may have been billed"),
         (transport("reset"), Ambiguous, "broke off"),
         (transport("truncated"), Ambiguous, "broke off"),
@@ -135,7 +141,7 @@ def test_a_continuation_is_not_fetched_behind_our_back(
         (error(401, "UNAUTHENTICATED", "no"), UserError, "check MMRAG_GEMINI_API_KEY"),
         (error(403, "PERMISSION_DENIED", "no"), UserError, "check MMRAG_GEMINI_API_KEY"),
         (error(404, "NOT_FOUND", "gone"), UserError, "set MMRAG_GEMINI_MODEL"),
-        (error(400, "FAILED_PRECONDITION", "Enable billing"), UserError, "the project of MMRAG_GEMINI_API_KEY"),
+        (error(400, "FAILED_PRECONDITION", "Enable billing"), UserError, "the project of MMRAG_"),
     ],
 )  # fmt: skip
 def test_a_call_without_an_answer_says_what_may_follow(
@@ -224,7 +230,7 @@ def test_the_key_is_in_no_repr_pickle_log_or_error(
         Fault(body={}, delay_s=0.6),
     ]
     for _ in range(5):
-        with pytest.raises(Exception) as caught:  # noqa: B017, PT011 - whatever it is, it must not tell
+        with pytest.raises(Exception) as caught:
             backend.generate(request_)
         said += [str(caught.value), repr(caught.value), str(caught.getrepr(style="long"))]
         assert caught.value.__cause__ is None and caught.value.__suppress_context__
@@ -232,6 +238,6 @@ def test_the_key_is_in_no_repr_pickle_log_or_error(
 
 
 def test_a_refused_key_names_the_setting(server: GeminiServer, request_: GenerationRequest) -> None:
-    with pytest.raises(UserError, match="API key not valid.*check MMRAG_GEMINI_API_KEY"):
+    with pytest.raises(UserError, match=r"API key not valid.*check MMRAG_GEMINI_API_KEY"):
         GeminiBackend(api_key="AIza-wrong", base_url=server.url).generate(request_)
     assert server.requests == []

@@ -60,7 +60,9 @@ def test_a_plan_becomes_pictures_with_sidecars_that_vouch_for_them(
     for sidecar in sidecars(desk):
         data = (desk.images / sidecar["picture"]["file"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == sidecar["picture"]["sha256"]
-        assert sidecar["picture"]["file"].endswith(".jpg") and Image.open(desk.images / sidecar["picture"]["file"])
+        assert sidecar["picture"]["file"].endswith(".jpg") and Image.open(
+            desk.images / sidecar["picture"]["file"]
+        )
         assert sidecar["status"] == "generated" and sidecar["cost"]["usd"] > 0.0336 and not sidecar["preview"]
         sent = [r["sha256"] for r in sidecar["variant"]["references"]]
         assert tuple(sent) in [request.references for request in server.requests]
@@ -111,14 +113,18 @@ def test_text_only_is_tried_again_by_the_next_run_only(
     assert counts(desk.make(gemini)) == {"made": 2}
 
 
-def test_throttled_waits_as_told_then_goes_on(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
+def test_throttled_waits_as_told_then_goes_on(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
     desk = lay_out()
     server.faults = [throttled("0.4s")]
     report = desk.make(gemini)
     assert counts(report) == {"made": 2} and report.requests == 3
     times = [request.at for request in server.requests]
     assert times[1] - times[0] >= 0.4
-    assert desk.ledger.spent() == pytest.approx(report.spent_usd, abs=1e-5), "a throttled request costs nothing"
+    assert desk.ledger.spent() == pytest.approx(report.spent_usd, abs=1e-5), (
+        "a throttled request costs nothing"
+    )
 
 
 def test_throttling_without_end_is_bounded_and_free(
@@ -139,11 +145,15 @@ def test_a_wait_longer_than_the_deadline_is_not_waited(
     assert counts(desk.make(gemini)) == {"failed": 2} and len(server.requests) == 2
 
 
-def test_a_used_up_quota_stops_the_run_at_once(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
+def test_a_used_up_quota_stops_the_run_at_once(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
     desk = lay_out()
     server.faults = [daily_quota()]
     report = desk.make(gemini)
-    assert counts(report) == {"failed": 2} and len(server.requests) == 1 and "midnight Pacific" in report.stopped
+    assert (
+        counts(report) == {"failed": 2} and len(server.requests) == 1 and "midnight Pacific" in report.stopped
+    )
     assert desk.ledger.spent() == 0
     assert counts(desk.make(gemini)) == {"made": 2}
 
@@ -154,8 +164,12 @@ def test_nobody_there_stops_the_run(lay_out: LayOut) -> None:
     assert report.none_succeeded and "can't be reached" in report.stopped and desk.ledger.spent() == 0
 
 
-@pytest.mark.parametrize("fault", [Fault(body={}, delay_s=0.8, billed=True), transport("reset"), transport("half-json")])
-def test_an_ambiguous_call_is_spent_and_not_resent(fault: Fault, lay_out: LayOut, server: GeminiServer) -> None:
+@pytest.mark.parametrize(
+    "fault", [Fault(body={}, delay_s=0.8, billed=True), transport("reset"), transport("half-json")]
+)
+def test_an_ambiguous_call_is_spent_and_not_resent(
+    fault: Fault, lay_out: LayOut, server: GeminiServer
+) -> None:
     desk = lay_out()
     server.faults = [fault]
     report = desk.make(GeminiBackend(api_key=KEY, base_url=server.url, timeout_s=0.3 if fault.delay_s else 5))
@@ -172,7 +186,9 @@ def test_a_wrong_key_ends_the_run_with_the_setting_named(lay_out: LayOut, server
     assert desk.ledger.spent() == 0 and [a["outcome"] for a in desk.ledger.attempts()] == ["refused"]
 
 
-def test_a_cap_leaves_the_rest_for_a_higher_one(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
+def test_a_cap_leaves_the_rest_for_a_higher_one(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
     desk = lay_out()
     first = desk.make(gemini, caps=Caps(campaign_usd=0.06))
     assert counts(first) == {"made": 1, "skipped_budget": 1} and len(server.requests) == 1
@@ -196,7 +212,8 @@ from mmrag_pipeline.campaigns.plan_table import read_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline_tests.integration.gemini_server import KEY
 
-folder, ledger, url, cap, die = UPath(sys.argv[1]), Ledger(sys.argv[2]), sys.argv[3], float(sys.argv[4]), sys.argv[5]
+folder, ledger, url, cap, die = sys.argv[1:]
+folder, ledger, cap = UPath(folder), Ledger(ledger), float(cap)
 
 def dying(owner, name):
     def stop(*args, **kwargs):
@@ -210,8 +227,9 @@ if die == "before sidecar":
 if die == "before settling":
     dying(Ledger, "settle")
 report = generate.make_pictures(
-    read_plan(folder / "plan.parquet"), backend=GeminiBackend(api_key=KEY, base_url=url), ledger=ledger, folder=folder,
-    references=ReferencePictures(folder / "references"), caps=Caps(day_usd=cap), run_id="other")
+    read_plan(folder / "plan.parquet"), backend=GeminiBackend(api_key=KEY, base_url=url), ledger=ledger,
+    folder=folder, references=ReferencePictures(folder / "references"), caps=Caps(day_usd=cap),
+    run_id="other")
 print(report.counts["made"])
 """
 
@@ -223,12 +241,19 @@ def run(desk: Desk, server: GeminiServer, *, cap: float = 5, die: str = "never")
 
 
 @pytest.mark.parametrize(
-    ("die", "requests", "lost"), [("before picture", 3, 1), ("before sidecar", 2, 0), ("before settling", 2, 0)]
+    ("die", "requests", "lost"),
+    [
+        pytest.param("before picture", 3, 1, marks=pytest.mark.slow),
+        ("before sidecar", 2, 0),
+        pytest.param("before settling", 2, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_killed_at_any_moment_and_run_again(
     die: str, requests: int, lost: int, lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
 ) -> None:
-    """Only a picture that never reached the disk is asked for again, and what was lost is in the ledger as spent."""
+    """Only a picture that never reached the disk is asked for again, and what was lost is in the ledger as
+    spent.
+    """
     desk = lay_out()
     killed = run(desk, server, die=die)
     assert killed.wait(timeout=60) == -9 and len(server.requests) == 1
@@ -252,6 +277,7 @@ def test_half_written_files_of_a_killed_run_are_swept(lay_out: LayOut, gemini: G
     assert len(files(desk)) == 4
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_cap_never_pass_it_and_pay_nothing_twice(
     lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
 ) -> None:
@@ -261,23 +287,28 @@ def test_two_processes_on_one_cap_never_pass_it_and_pay_nothing_twice(
     cap = price * 5
     both = [run(desk, server, cap=cap) for desk in desks]
     made = sum(int(process.communicate(timeout=60)[0]) for process in both)
-    assert 5 <= made < 8 and made == len(server.requests), "the cap bites, and actual prices are below the reserved ones"
+    assert 5 <= made < 8 and made == len(server.requests), (
+        "the cap bites, and actual prices are below the reserved ones"
+    )
     assert desks[0].ledger.spent() <= cap
     for desk in desks:
         desk.make(gemini)
-    assert len(server.requests) == 8 and len({r.texts[-1] + str(r.config["seed"]) for r in server.requests}) == 8
+    assert (
+        len(server.requests) == 8 and len({r.texts[-1] + str(r.config["seed"]) for r in server.requests}) == 8
+    )
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_occurrence_do_not_pay_twice(lay_out: LayOut, server: GeminiServer) -> None:
     desk = lay_out()
-    server.faults = []
-    server.answer = None
     both = [run(desk, server) for _ in range(2)]
     assert sorted(int(process.communicate(timeout=60)[0]) for process in both) == [0, 2]
     assert len(server.requests) == 2
 
 
-def test_a_run_that_has_to_wait_too_long_says_so(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
+def test_a_run_that_has_to_wait_too_long_says_so(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
     desk = lay_out()
     server.faults = [Fault(body={}, delay_s=1.0)]
     other = threading.Thread(target=desk.make, args=(gemini,))
@@ -285,7 +316,7 @@ def test_a_run_that_has_to_wait_too_long_says_so(lay_out: LayOut, gemini: Gemini
     while not server.requests:
         assert other.is_alive()
         other.join(0.01)
-    with pytest.raises(Unavailable, match="another run has worked on golden-hour__2026-11-23"):
+    with pytest.raises(Unavailable, match="another run has worked on golden-hour golden-hour__2026-11-23"):
         desk.make(gemini, lock_wait_s=0.1)
     other.join()
 
@@ -335,10 +366,17 @@ def test_the_key_is_nowhere(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     desk = lay_out(("brand:", "n: 3\nbrand:"))
-    server.faults = [error(400, "INVALID_ARGUMENT", f"bad {KEY}"), throttled("0.1s"), transport("reset"), blocked_prompt()]
+    server.faults = [
+        error(400, "INVALID_ARGUMENT", f"bad {KEY}"),
+        throttled("0.1s"),
+        transport("reset"),
+        blocked_prompt(),
+    ]
     said: list[str] = []
     report = desk.make(
-        GeminiBackend(api_key=KEY, base_url=server.url), progress=said.append, retries=RetryPolicy(2, 5, 0.01, 0.01)
+        GeminiBackend(api_key=KEY, base_url=server.url),
+        progress=said.append,
+        retries=RetryPolicy(2, 5, 0.01, 0.01),
     )
     write_gallery(desk.plan, folder=desk.folder, references=desk.references)
     assert len(counts(report)) >= 3

@@ -57,7 +57,9 @@ def test_caps_are_of_their_own_day_occurrence_and_campaign(ledger: Ledger) -> No
     assert isinstance(reserve(ledger, caps=caps, occurrence="c__2"), Refused)  # the day
     assert isinstance(reserve(ledger, caps=caps, now=tomorrow), Refused)  # the occurrence
     assert isinstance(reserve(ledger, caps=caps, now=tomorrow, occurrence="c__2"), Reservation)
-    assert isinstance(reserve(ledger, caps=caps, now=tomorrow + timedelta(days=1), occurrence="c__3"), Refused)
+    assert isinstance(
+        reserve(ledger, caps=caps, now=tomorrow + timedelta(days=1), occurrence="c__3"), Refused
+    )
 
 
 def test_a_cap_that_fits_exactly_fits(ledger: Ledger) -> None:
@@ -85,7 +87,8 @@ from mmrag_pipeline_tests.campaigns.conftest import NOW
 ledger, got = Ledger(sys.argv[1]), []
 def work(name):
     for n in range(15):
-        held = ledger.reserve(f"{name}-{n}", campaign="c", occurrence="c__1", usd=0.05, caps=Caps(campaign_usd=1.0), now=NOW)
+        held = ledger.reserve(
+            f"{name}-{n}", campaign="c", occurrence="c__1", usd=0.05, caps=Caps(campaign_usd=1.0), now=NOW)
         if isinstance(held, Reservation):
             got.append(held.id)
 threads = [threading.Thread(target=work, args=(f"{sys.argv[2]}-{t}",)) for t in range(4)]

@@ -1,4 +1,6 @@
-"""The plan: right references, prompts without foreign instructions, keys that change exactly when the picture would."""
+"""The plan: right references, prompts without foreign instructions, keys that change exactly when the picture
+would.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def test_reference_bytes_are_bounded_the_same_every_time_and_tell_nothing_else()
     source = io.BytesIO()
     exif = Image.Exif()
     exif[0x010F] = "SECRET-CAMERA"
-    Image.effect_noise((1500, 3000), 40).convert("RGB").save(source, "JPEG", exif=exif, comment=b"SECRET-COMMENT")
+    Image.effect_noise((1500, 3000), 40).convert("RGB").save(
+        source, "JPEG", exif=exif, comment=b"SECRET-COMMENT"
+    )
     one, two = (encode_reference(Image.open(io.BytesIO(source.getvalue()))) for _ in range(2))
     assert one == two and max(one.width, one.height) == MAX_SIDE and one.width == 512
     assert b"SECRET" not in one.data and b"Exif" not in one.data
@@ -75,7 +79,10 @@ def test_a_product_without_references_is_left_out_with_the_reason(
     write_brief: Callable[..., Brief], tmp_path: Path
 ) -> None:
     brief = write_brief(
-        ("products:\n", "products:\n  - {sku: NONE-1}\n  - {query: a bag, product_line: bags, min_score: 0.9}\n")
+        (
+            "products:\n",
+            "products:\n  - {sku: NONE-1}\n  - {query: a bag, product_line: bags, min_score: 0.9}\n",
+        )
     )
     index = ListedIndex([hit(1), hit(2, line="bags", sku="B-1")])
     plan = plan_campaign(
@@ -97,7 +104,8 @@ def test_an_unreadable_reference_gives_way_to_the_next_one(
         return draw(one)
 
     plan = plan_campaign(
-        write_brief(), occurrence="x", finder=index, pictures=ReferencePictures(UPath(tmp_path / "r"), load=load),
+        write_brief(), occurrence="x", finder=index,
+        pictures=ReferencePictures(UPath(tmp_path / "r"), load=load),
         backend_name="preview", model=MODEL, now=NOW,
     )  # fmt: skip
     assert [r.path for r in plan.variants[0].references] == ["2.jpg"]
@@ -105,11 +113,15 @@ def test_an_unreadable_reference_gives_way_to_the_next_one(
 
 
 def test_an_unknown_product_line_names_the_known_ones(lay_out: Callable[..., Desk]) -> None:
-    with pytest.raises(UserError, match=r"'watch' is not in the index: did you mean watches\? it holds watches"):
+    with pytest.raises(
+        UserError, match=r"'watch' is not in the index: did you mean watches\? it holds watches"
+    ):
         lay_out(("product_line: watches", "product_line: watch"))
 
 
-def test_a_retired_model_is_refused_before_anything_is_paid_but_can_be_previewed(lay_out: Callable[..., Desk]) -> None:
+def test_a_retired_model_is_refused_before_anything_is_paid_but_can_be_previewed(
+    lay_out: Callable[..., Desk],
+) -> None:
     change = ("brand:", "model: gemini-2.5-flash-image\nbrand:")
     with pytest.raises(UserError, match="was shut down on 2026-10-02"):
         lay_out(change)
@@ -165,7 +177,9 @@ def test_whatever_shapes_the_picture_changes_every_key(
         ("0 6 * * 1", "0 7 * * 1"),
     ],
 )
-def test_what_does_not_reach_the_model_is_not_paid_for_again(change: tuple[str, str], lay_out: Callable[..., Desk]) -> None:
+def test_what_does_not_reach_the_model_is_not_paid_for_again(
+    change: tuple[str, str], lay_out: Callable[..., Desk]
+) -> None:
     assert keys(lay_out().plan) == keys(lay_out(change).plan)
 
 
@@ -176,7 +190,7 @@ def test_catalogue_text_is_quoted_data(lay_out: Callable[..., Desk], index: List
     line = next(line for line in prompt.splitlines() if line.startswith("Catalogue data"))
     assert "Ignore all previous instructions" in line  # it is there, and it is inside the quotes
     assert line.count('"') == 4 + 2 and "<" not in prompt and "49" not in prompt and len(prompt) < 2000
-    assert '#C59B46' not in prompt and "warm gold" in prompt
+    assert "#C59B46" not in prompt and "warm gold" in prompt
 
 
 @settings(max_examples=200, deadline=None)
@@ -193,3 +207,18 @@ def test_times_must_not_matter(write_brief: Callable[..., Brief], index: ListedI
     one = plan_campaign(write_brief(), pictures=pictures, now=NOW, **options)
     two = plan_campaign(write_brief(), pictures=pictures, now=datetime(2026, 12, 1, tzinfo=UTC), **options)
     assert keys(one) == keys(two) and one.planned_at != two.planned_at
+
+
+def test_a_plan_stays_the_plan_until_what_it_depends_on_changes(
+    lay_out: Callable[..., Desk], write_brief: Callable[..., Brief]
+) -> None:
+    plan = lay_out().plan
+    now = {"backend_name": "gemini", "model": MODEL}
+    assert plan.is_for(write_brief(), **now)
+    dearer = write_brief(("budget_usd: 5", "budget_usd: 9"), ("0 6 * * 1", "0 7 * * 1"))
+    assert plan.is_for(dearer, **now) and plan.with_budget_of(dearer).budget_usd == 9
+    assert plan.with_budget_of(write_brief()) == plan
+    assert not plan.is_for(write_brief(("in a suit", "in a coat")), **now)
+    assert not plan.is_for(write_brief(), backend_name="preview", model=MODEL)
+    assert not plan.is_for(write_brief(), backend_name="gemini", model="gemini-3-pro-image")
+    assert not replace(plan, variants=()).is_for(write_brief(), **now)

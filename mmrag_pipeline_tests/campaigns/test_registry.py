@@ -44,6 +44,9 @@ def test_the_upper_bound_covers_what_the_price_list_says_of_a_full_answer(name: 
     model = image_model(name)
     output = {"gemini-2.5-flash-image": 1290}.get(name, 1120)
     usage = {"promptTokenCount": 3 * 1120 + 900, "candidatesTokenCount": output, "thoughtsTokenCount": 900,
-             "totalTokenCount": 9000, "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": output}]}  # fmt: skip
+             "totalTokenCount": 9000,
+             "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": output}]}  # fmt: skip
     found = extract_usage({"usageMetadata": usage, "modelVersion": name}, provider_id="google")
-    assert model.usd_per_image["1K"] < float(found.calc_price().total_price) <= model.price("1K", references=3)
+    assert (
+        model.usd_per_image["1K"] < float(found.calc_price().total_price) <= model.price("1K", references=3)
+    )

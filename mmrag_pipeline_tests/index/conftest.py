@@ -65,8 +65,8 @@ class Writes:
     """Names of the pymilvus calls that change something, as they were made."""
 
     METHODS = frozenset(
-        "upsert insert delete flush create_collection drop_collection create_index alter_collection_properties "
-        "create_alias alter_alias drop_alias".split()
+        "upsert insert delete flush create_collection drop_collection create_index "
+        "alter_collection_properties create_alias alter_alias drop_alias".split()
     )
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A tiny brand library without files, and an encoder without a model: deterministic, 16 dimensions, real cosines."""
+"""A tiny brand library without files, and an encoder without a model: deterministic, with real cosines."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ class FakeDrop:
     @property
     def ids(self) -> set[str]:
         return {
-            media_id(self.key, path, item.frame_ms) for path, item in self.items.items() if item.status == "ok"
+            media_id(self.key, path, item.frame_ms)
+            for path, item in self.items.items()
+            if item.status == "ok"
         }
 
     def id_of(self, path: str) -> str:
@@ -145,7 +147,9 @@ class FakeDrop:
 WATCHES = FakeDrop(
     "lunar__2026-09",
     {
-        "gold.jpg": Item("golden watch", sku="L-1", title="Golden watch", tags=("gold", "metal"), extra={"season": "fall"}),
+        "gold.jpg": Item(
+            "golden watch", sku="L-1", title="Golden watch", tags=("gold", "metal"), extra={"season": "fall"}
+        ),
         "gold-side.jpg": Item("golden watch side", sku="L-1", title="Golden watch, side"),
         "silver.jpg": Item("silver watch", sku="L-2", title="Silver watch"),
         "promo.mp4": Item("watch film", title="Promo", frame_ms=1500),

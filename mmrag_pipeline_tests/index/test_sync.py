@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import UserError
@@ -29,7 +30,12 @@ def test_the_first_drop_makes_the_collection_and_the_alias(milvus, sync):
     assert live.name.startswith(f"{milvus.alias}_") and live.name.endswith("_20260901T020000")
     assert (live.fingerprint, live.dim, live.state) == (FINGERPRINT, DIM, PUBLISHED)
     status = live_status(milvus)
-    assert (status.collection, status.rows, status.fingerprint, status.dim) == (live.name, 4, FINGERPRINT, DIM)
+    assert (status.collection, status.rows, status.fingerprint, status.dim) == (
+        live.name,
+        4,
+        FINGERPRINT,
+        DIM,
+    )
 
 
 def test_rows_carry_the_manifest(milvus, sync):
@@ -58,7 +64,9 @@ def test_only_what_changed_is_written(milvus, sync, writes):
     sync(BAGS)
     changed = WATCHES.without("silver.jpg").add(
         {
-            "gold.jpg": Item("golden watch", sku="L-1", title="Golden watch, new title", tags=("gold", "metal")),
+            "gold.jpg": Item(
+                "golden watch", sku="L-1", title="Golden watch, new title", tags=("gold", "metal")
+            ),
             "rose.jpg": Item("rose watch"),
             "gold-side.jpg": Item("golden watch other side", sku="L-1", title="Golden watch, side"),
         }
@@ -73,7 +81,7 @@ def test_only_what_changed_is_written(milvus, sync, writes):
         "gold.jpg", "rose.jpg", "gold-side.jpg",
     }  # fmt: skip
     assert rows["gold.jpg"]["title"] == "Golden watch, new title"
-    assert "season" not in rows["gold.jpg"]
+    assert rows["gold.jpg"].get("season") is None  # Lite merges an upsert into the old row
     assert sync(changed).upserted == 0
 
 
@@ -146,8 +154,8 @@ def test_long_and_odd_catalogue_values_are_kept_within_bounds_and_stay_put(milvu
         title="\N{SNOWMAN}" * 2000,
         tags=tuple(f"{number}-" + "é" * 300 for number in range(100)),
         extra={
-            "path": "/elsewhere", "$meta": 1, "Preis (€)": 12.5, "quote\"'": "x", "none": None, "nested": {"a": [1]},
-            "huge": 10**30, "ok": True, "": "no name", "long": "y" * 100_000,
+            "path": "/elsewhere", "$meta": 1, "Preis (€)": 12.5, "quote\"'": "x", "none": None,
+            "nested": {"a": [1]}, "huge": 10**30, "ok": True, "": "no name", "long": "y" * 100_000,
         },
     )  # fmt: skip
     drop = BAGS.add({"odd.jpg": odd})
@@ -156,15 +164,35 @@ def test_long_and_odd_catalogue_values_are_kept_within_bounds_and_stay_put(milvu
     assert len(row["title"].encode()) <= MAX_BYTES["title"] and set(row["title"]) == {"\N{SNOWMAN}"}
     assert len(row["tags"]) == 64 and all(len(tag.encode()) <= 256 for tag in row["tags"])
     assert row["path"] == "odd.jpg" and row["catalogue_path"] == "/elsewhere" and row["catalogue_meta"] == 1
-    assert row["Preis (€)"] == 12.5 and row["quote\"'"] == "x" and row["nested"] == '{"a": [1]}' and row["ok"] is True
+    assert (
+        row["Preis (€)"] == 12.5
+        and row["quote\"'"] == "x"
+        and row["nested"] == '{"a": [1]}'
+        and row["ok"] is True
+    )
     assert row["huge"] == str(10**30) and "none" not in row
     assert sync(drop).unchanged == 4
 
 
-def test_more_rows_than_one_message_or_page_holds(milvus, sync):
-    many = WATCHES.add({f"{number:05}.jpg": Item(f"thing {number}", title="t" * 900) for number in range(9000)})
-    assert sync(many).upserted == 9004
+def test_pages_and_messages_lose_nothing(milvus, sync, monkeypatch):
+    monkeypatch.setattr("mmrag_pipeline.index.milvus._PAGE_ROWS", 100)
+    monkeypatch.setattr("mmrag_pipeline.index.milvus._BATCH_ROWS", 70)
+    monkeypatch.setattr("mmrag_pipeline.index.milvus._IDS_A_CALL", 90)
+    many = WATCHES.add({f"{number:05}.jpg": Item(f"thing {number}") for number in range(500)})
+    assert sync(many).upserted == 504
     assert live_ids(milvus) == many.ids
-    report = sync(many.without(*(f"{number:05}.jpg" for number in range(4000))))
-    assert (report.deleted, report.unchanged) == (4000, 5004)
-    assert live_status(milvus).rows == 5004
+    report = sync(many.without(*(f"{number:05}.jpg" for number in range(200))))
+    assert (report.deleted, report.unchanged) == (200, 304)
+    assert live_status(milvus).rows == 304
+
+
+def test_messages_stay_below_the_limit():
+    from mmrag_pipeline.index.milvus import _batches
+
+    vector = np.zeros(4096, dtype=np.float32)
+    rows = [
+        {"id": f"{number:x}", "embedding": vector, "title": "\N{SNOWMAN}" * 300} for number in range(3000)
+    ]
+    batches = list(_batches(rows))
+    assert [row for batch in batches for row in batch] == rows
+    assert max(len(batch) * (vector.nbytes + 900) for batch in batches) <= 16 * 1024 * 1024

@@ -1,8 +1,9 @@
 """A Gemini server on this machine, faithful to the wire: the real SDK talks to it and can't tell.
 
-It checks path, key and body (both key cases, either base64 alphabet), holds requests to the model registry, answers
-real pictures of the model's pixel sizes, keeps every request with its time, and adds up the money that Google would
-have billed. Faults are scripted: a list of them is used up one a request, then pictures follow.
+It checks path, key and body (both key cases, either base64 alphabet), holds requests to the model registry,
+answers real pictures of the model's pixel sizes, keeps every request with its time, and adds up the money
+that Google would have billed. Faults are scripted: a list of them is used up one a request, then pictures
+follow.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Fault:
 def error(status: int, name: str, message: str, *details: dict[str, Any], **more: Any) -> Fault:
     """An error body as Google writes it."""
     return Fault(
-        status, {"error": {"code": status, "status": name, "message": message, "details": list(details)}}, **more
+        status,
+        {"error": {"code": status, "status": name, "message": message, "details": list(details)}},
+        **more,
     )
 
 
@@ -100,7 +103,9 @@ def transport(kind: str) -> Fault:
 class GeminiServer:
     """Use as a context manager; `url` is the base URL."""
 
-    def __init__(self, *, key: str = KEY, faults: Sequence[Fault] = (), answer: Callable[[Received], Any] | None = None):
+    def __init__(
+        self, *, key: str = KEY, faults: Sequence[Fault] = (), answer: Callable[[Received], Any] | None = None
+    ):
         self.key = key
         self.faults = list(faults)
         self.answer = answer
@@ -110,7 +115,9 @@ class GeminiServer:
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -163,7 +170,9 @@ class GeminiServer:
 
 
 def picture_body(received: Received, width: int, height: int) -> dict[str, Any]:
-    """An answer with a thought, a draft that is a thought, a word, and the picture (a JPEG, as the real ones are)."""
+    """An answer with a thought, a draft that is a thought, a word, and the picture (a JPEG, as the real ones
+    are).
+    """
     digest = hashlib.sha256(repr((received.texts, received.config)).encode()).digest()
     draft = base64.b64encode(_encode("PNG", (64, 64), (0, 0, 0))).decode()
     final = base64.urlsafe_b64encode(_encode("JPEG", (width, height), tuple(digest[:3]))).decode()

@@ -1,7 +1,7 @@
-"""The packaged Milvus server (`milvus==2.3.5`, in the `dev` extra) as a fixture: authorised, on free ports, in a temp folder.
+"""The packaged Milvus server (`milvus==2.3.5`, in the `dev` extra) as a fixture, in a temporary folder.
 
-It listens on every interface, whatever its `ip` keys say; therefore authorisation is on with a password of its own,
-every port is random, and it lives no longer than the tests.
+It listens on every interface, whatever its `ip` keys say; therefore authorisation is on with a password of
+its own, every port is random, and it lives no longer than the tests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from pathlib import Path
 import pytest
 
 READY_S = 120
-_COMPONENTS = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexCoord", "indexNode", "dataCoord", "dataNode")
+_COMPONENTS = (
+    "rootCoord",
+    "proxy",
+    "queryCoord",
+    "queryNode",
+    "indexCoord",
+    "indexNode",
+    "dataCoord",
+    "dataNode",
+)
 
 
 class MilvusServer:
@@ -112,7 +121,10 @@ class MilvusServer:
         text = main.read_text()
         assert text.count("\n  use:\n    embed: true") == 1
         main.write_text(
-            text.replace("\n  use:\n    embed: true", f"\n  config:\n    path: {configs}/etcd.yaml\n  use:\n    embed: true")
+            text.replace(
+                "\n  use:\n    embed: true",
+                f"\n  config:\n    path: {configs}/etcd.yaml\n  use:\n    embed: true",
+            )
         )
 
     def _is_healthy(self) -> bool:
@@ -137,7 +149,7 @@ def running_server(folder: Path) -> Iterator[MilvusServer]:
 
 @pytest.fixture(scope="session")
 def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
-    """One server for all tests of a session; a test that stops it must start its own with `running_server`."""
+    """One server for the session; a test that stops a server must start its own with `running_server`."""
     pytest.importorskip("milvus", reason="the packaged server is in the dev extra: pip install milvus==2.3.5")
     with running_server(tmp_path_factory.mktemp("milvus-server")) as server:
         yield server

@@ -56,7 +56,7 @@ def read_error(
 
 
 def _status(error: Any, said: str, model: str, secret: str) -> BackendError | UserError | NoImage:
-    code, status = error.code, error.status or ""
+    code, status = error.code, error.status or "no status"
     details = _details(error.details)
     reasons = {str(entry.get("reason")) for entry in details}
     if code in (401, 403) or "API_KEY_INVALID" in reasons or "API key not valid" in said:

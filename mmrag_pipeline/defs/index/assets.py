@@ -69,9 +69,7 @@ def staged_media_index(
                 allow_mass_deletion=config.allow_mass_deletion,
                 progress=lambda done, total: context.log.info("%d of %d rows written", done, total),
             )
-            results = check_staged(
-                connection, staged, drops, fingerprint=encoder.fingerprint, dim=encoder.dim
-            )
+            results = check_staged(connection, staged, drops)
     found = {result.name: result for result in results}
     passed = all(result.passed for result in results)
     hand_over(opened, Handover(staged, manifests, passed))

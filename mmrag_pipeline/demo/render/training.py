@@ -16,6 +16,7 @@ from .wardrobe import NOUNS, Look, finishes, parts
 
 COLUMNS = ("path", "product", "colour", "material", "view", "background", "title")
 
+SHOE_VIEWS = {"front": "side", "side": "front"}  # a shoe is made, and shown first, in profile
 _MATERIALS = {
     "bag": ("leather", "leather", "canvas", "suede", "patent leather", "nylon"),
     "shoe": ("leather", "suede", "canvas", "patent leather", "satin"),
@@ -51,7 +52,7 @@ def write(*, count: int, out: Path, seed: int, size: int = 256, samples: int = 6
                     "product": look.noun,
                     "colour": look.colour,
                     "material": look.material,
-                    "view": view,
+                    "view": SHOE_VIEWS.get(view, view) if look.kind == "shoe" else view,
                     "background": background,
                     "title": title(look),
                 }

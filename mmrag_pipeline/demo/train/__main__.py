@@ -6,7 +6,6 @@ import logging
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mmrag_pipeline.demo.train import card, pictures, sentences, tower
@@ -23,9 +22,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the real pictures")
     parser.add_argument("--renders", type=Path, help="folder of rendered training pictures with captions.csv")
     parser.add_argument("--cache", type=Path, default=Path(".mmrag/demo-train"), help="frozen features")
-    parser.add_argument("--views", type=int, default=3, help="of each picture; all but one are crops")
-    parser.add_argument("--steps", type=int, default=1500, help="steps on frozen features")
-    parser.add_argument("--deep-steps", type=int, default=300, help="then steps on the last three stages too")
+    parser.add_argument("--views", type=int, default=2, help="of each picture; all but one are crops")
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--evaluate", action="store_true", help="only print the scores of the model in --out")
@@ -33,46 +31,36 @@ def arguments() -> argparse.Namespace:
 
 
 def train(options: argparse.Namespace, known: list[pictures.Picture]) -> None:
-    """Features, the two phases, the files."""
+    """Features, towers, training, files."""
     used = [picture for picture in known if not picture.held_out]
     torch.manual_seed(options.seed)
     trunk = tower.imagenet_trunk()
-    tail = tower.Tail(trunk)
-    middle = np.concatenate(
-        [
-            tower.middle_features(
-                [picture.path for picture in used if picture.source == source],
-                trunk=trunk,
-                views=options.views,
-                cache=options.cache,
-                seed=options.seed,
-            )
-            for source in dict.fromkeys(picture.source for picture in used)
-        ],
-        axis=1,
-    )
-    pooled = tower.pooled_features(middle, tail=tail)
+    by_source = [
+        tower.features(
+            [picture.path for picture in used if picture.source == source],
+            trunk=trunk,
+            views=options.views,
+            cache=options.cache,
+            seed=options.seed,
+        )
+        for source in dict.fromkeys(picture.source for picture in used)
+    ]
+    features = torch.cat(by_source, dim=1)
+    project = tower.projection(trunk=trunk, mean=features[0].mean(0))
     pool = CaptionPool.build(used, each=30, seed=options.seed)
-    names, _ = imagenet_phrases()
-    text = TextTower(
-        words=sentences.vocabulary_vectors(cache=options.cache),
-        used=torch.cat([pool.tokens.flatten(), names.flatten()]),
-        dimensions=tower.DIMENSIONS,
-    )
+    words = sentences.vocabulary_vectors(cache=options.cache)
+    seen = torch.cat([pool.tokens.flatten(), imagenet_phrases()[0].flatten()])
+    text = TextTower(words=words, used=seen, dimensions=tower.DIMENSIONS)
     training = JointTraining(
-        tail=tail,
+        project=project,
         text=text,
         classifier=trunk.classifier,
         pool=pool,
-        middle=middle,
-        pooled=pooled,
+        features=features,
         seed=options.seed,
     )
-    training.centre()
-    training.fit(steps=options.steps, size=256, rate=2e-3, image_rate=3e-4, deep=False)
-    if options.deep_steps:
-        training.fit(steps=options.deep_steps, size=96, rate=3e-4, image_rate=2e-4, deep=True)
-    export(out=options.out, trunk=trunk, tail=tail, text=text, scale=training.scale)
+    training.fit(steps=options.steps)
+    export(out=options.out, trunk=trunk, project=project, text=text, scale=training.scale)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmrag_pipeline.demo.train.text import CONFIG, TextTower
-from mmrag_pipeline.demo.train.tower import DIMENSIONS, FROZEN_STAGES, SIZE, Tail
+from mmrag_pipeline.demo.train.tower import DIMENSIONS, SIZE
 
 MODEL = {
     "model_cfg": {
@@ -35,25 +35,22 @@ MODEL = {
 }
 
 
-def vision_state(*, trunk: nn.Module, tail: Tail) -> dict[str, torch.Tensor]:
-    """The image tower's tensors under open_clip's names; the tail goes back to its place in the trunk."""
-    trunk.blocks = nn.Sequential(*trunk.blocks[:FROZEN_STAGES], *tail.layers[:-2])
-    trunk.conv_head, trunk.bn2 = tail.layers[-2], tail.layers[-1]
+def vision_state(*, trunk: nn.Module, project: nn.Linear) -> dict[str, torch.Tensor]:
+    """The image tower's tensors under open_clip's names."""
     state = {
         f"visual.trunk.{name}": value
         for name, value in trunk.state_dict().items()
         if not name.startswith("classifier.") and not name.endswith("num_batches_tracked")
     }
-    return state | {
-        "visual.head.proj.weight": tail.proj.weight.detach(),
-        "visual.head.proj.bias": tail.proj.bias.detach(),
-    }
+    return state | {f"visual.head.proj.{name}": value for name, value in project.state_dict().items()}
 
 
-def export(*, out: Path, trunk: nn.Module, tail: Tail, text: TextTower, scale: torch.Tensor) -> None:
+def export(*, out: Path, trunk: nn.Module, project: nn.Linear, text: TextTower, scale: torch.Tensor) -> None:
     """Writes both files; the weights last."""
     out.mkdir(parents=True, exist_ok=True)
-    state = vision_state(trunk=trunk, tail=tail) | text.open_clip_state() | {"logit_scale": scale.detach()}
+    state = (
+        vision_state(trunk=trunk, project=project) | text.open_clip_state() | {"logit_scale": scale.detach()}
+    )
     (out / "open_clip_config.json").write_text(json.dumps(MODEL, indent=2) + "\n")
     half = {name: value.half().contiguous() for name, value in sorted(state.items())}
     weights = out / "open_clip_model.safetensors"

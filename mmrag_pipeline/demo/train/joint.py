@@ -1,9 +1,8 @@
-"""Trains the text tower together with the image tower's tail, so that words and pictures meet in one space.
+"""Trains the text tower together with the image tower's projection, so that words and pictures meet.
 
-Three losses: pictures against captions (every caption whose claims a picture satisfies counts as right, so
-`a red dress` is no error for another red dress), ImageNet class names against the classifier's rows (so that
-a thousand other things keep their place), and, once the convolutions move, the frozen classifier's opinion of
-the same picture.
+Two losses: pictures against captions (every caption whose claims a picture satisfies counts as right, so
+`a red dress` is no error for another red dress), and ImageNet class names against the classifier's rows (so
+that a thousand other things keep their place).
 """
 
 import logging
@@ -16,11 +15,10 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from timm.data import ImageNetInfo
 from torch import nn
-from torch.nn.functional import cross_entropy, kl_div, normalize
+from torch.nn.functional import cross_entropy, dropout, normalize
 
 from mmrag_pipeline.demo.train.pictures import Picture
 from mmrag_pipeline.demo.train.text import CONTEXT, VOCABULARY, TextTower
-from mmrag_pipeline.demo.train.tower import Tail
 from mmrag_pipeline.demo.train.words import Caption, with_article
 
 log = logging.getLogger(__name__)
@@ -80,38 +78,29 @@ def right_share(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
 
 
 class JointTraining:
-    """The two towers, the data and the optimiser; `fit` may be called for several phases."""
+    """Both towers, the data and the scale of the cosines."""
 
     def __init__(
         self,
         *,
-        tail: Tail,
+        project: nn.Linear,
         text: TextTower,
         classifier: nn.Linear,
         pool: CaptionPool,
-        middle: np.ndarray,
-        pooled: torch.Tensor,
+        features: torch.Tensor,
         seed: int,
     ) -> None:
-        self.tail, self.text, self.classifier, self.pool = tail, text, classifier, pool
-        self.middle, self.pooled = middle, pooled
+        self.project, self.text, self.pool, self.features = project, text, pool, features
         self.rng = np.random.default_rng(seed)
-        self.scale = nn.Parameter(torch.tensor(np.log(20.0), dtype=torch.float32))
+        self.scale = nn.Parameter(torch.tensor(20.0).log())
         self.names, self.classes = imagenet_phrases()
-        rows = classifier.weight.detach()
-        self.rows = rows - rows.mean(0)
-        self.start = tail.proj.weight.detach().clone()
-        self.mean = self.pooled[0].mean(0)
-
-    def centre(self) -> None:
-        """Starts the projection's bias so that the average picture lies at the origin."""
-        with torch.no_grad():
-            self.tail.proj.bias.copy_(-self.tail.proj.weight @ self.mean * 0.8)
+        self.rows = classifier.weight.detach() - classifier.weight.detach().mean(0)
+        self.start = project.weight.detach().clone()
 
     def batch(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pictures, the view of each and a caption for each."""
         pictures = self.rng.choice(len(self.pool.of_picture), size, replace=False)
-        views = self.rng.integers(len(self.middle), size=size)
+        views = self.rng.integers(len(self.features), size=size)
         captions = np.array([self.rng.choice(self.pool.of_picture[i]) for i in pictures])
         return pictures, views, captions
 
@@ -130,46 +119,27 @@ class JointTraining:
         chosen = torch.from_numpy(self.rng.choice(len(self.names), size, replace=False))
         others = torch.from_numpy(self.rng.choice(1000, size, replace=False))
         classes, answers = torch.unique(torch.cat([self.classes[chosen], others]), return_inverse=True)
-        things = normalize(self.rows[classes] @ self.tail.proj.weight.T, dim=-1)
+        things = normalize(self.rows[classes] @ self.project.weight.T, dim=-1)
         return cross_entropy(self.scale.exp() * self.text(self.names[chosen]) @ things.T, answers[:size])
 
-    def step_loss(self, *, size: int, deep: bool) -> torch.Tensor:
-        """One batch of all losses."""
+    def loss(self, size: int) -> torch.Tensor:
+        """One batch of both losses, and a pull of the projection towards where it started."""
         pictures, views, captions = self.batch(size)
-        if deep:
-            middle = torch.from_numpy(self.middle[views, pictures]).float()
-            pooled = self.tail.pooled(middle)
-        else:
-            pooled = self.pooled[views, pictures]
-        images = normalize(self.tail.proj(nn.functional.dropout(pooled, 0.1)), dim=-1)
+        seen = dropout(self.features[views, pictures], 0.1)
+        images = normalize(self.project(seen), dim=-1)
         words = self.text(self.with_noise(self.pool.tokens[captions]))
         loss = right_share(self.scale.exp() * images @ words.T, self.pool.matches(pictures, captions))
-        loss = loss + 0.5 * self.names_loss(size // 2)
-        loss = loss + 20 * (self.tail.proj.weight - self.start).square().mean()
-        if deep:
-            before = self.classifier(self.pooled[views, pictures]).log_softmax(1)
-            after = self.classifier(pooled).log_softmax(1)
-            loss = loss + 0.5 * kl_div(after, before, log_target=True, reduction="batchmean")
-        return loss
+        pull = (self.project.weight - self.start).square().mean()
+        return loss + 0.5 * self.names_loss(size // 2) + 20 * pull
 
-    def fit(self, *, steps: int, size: int, rate: float, deep: bool, image_rate: float) -> None:
-        """AdamW with warm-up and cosine decay; `deep` moves the convolutions too."""
-        self.tail.train()
+    def fit(self, *, steps: int, size: int = 256, rate: float = 2e-3, image_rate: float = 3e-4) -> None:
+        """AdamW with warm-up and cosine decay."""
         self.text.train()
-        self.tail.layers.requires_grad_(deep)
         groups = [
-            {
-                "params": [p for p in self.text.parameters() if p.requires_grad],
-                "lr": rate,
-                "weight_decay": 0.02,
-            },
+            {"params": list(self.text.parameters()), "lr": rate, "weight_decay": 0.02},
             {"params": [self.scale], "lr": rate, "weight_decay": 0.0},
-            {"params": self.tail.proj.parameters(), "lr": image_rate, "weight_decay": 0.0},
+            {"params": list(self.project.parameters()), "lr": image_rate, "weight_decay": 0.0},
         ]
-        if deep:
-            groups.append(
-                {"params": self.tail.layers.parameters(), "lr": image_rate / 2, "weight_decay": 0.0}
-            )
         optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, [group["lr"] for group in groups], total_steps=steps, pct_start=0.08
@@ -177,20 +147,12 @@ class JointTraining:
         started, total = time.monotonic(), 0.0
         for step in range(1, steps + 1):
             optimiser.zero_grad()
-            loss = self.step_loss(size=size, deep=deep)
+            loss = self.loss(size)
             loss.backward()
             optimiser.step()
             schedule.step()
-            self.scale.data.clamp_(max=np.log(60.0))
             total += loss.item()
             if step % 50 == 0:
-                log.info(
-                    "step %d loss %.3f scale %.1f %.0f s",
-                    step,
-                    total / 50,
-                    self.scale.exp(),
-                    time.monotonic() - started,
-                )
+                log.info("step %d loss %.3f %.0f s", step, total / 50, time.monotonic() - started)
                 total = 0.0
-        self.tail.eval()
         self.text.eval()

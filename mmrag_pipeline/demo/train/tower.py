@@ -1,16 +1,12 @@
-"""The image tower: ImageNet EfficientNet-Lite0, its SVD projection, and features cached half way.
+"""The image tower: ImageNet EfficientNet-Lite0 as it is, and a linear projection that is trained.
 
-The stem and the first four stages stay as ImageNet left them; their output (80 x 14 x 14) is computed once
-for several views of every picture and kept in fp16. Only the last three stages and the projection (the tail)
-are trained, from there.
+The convolutions stay frozen, so their 1280 features are computed once for several views of every picture.
 """
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import timm
 import torch
 from PIL import Image
@@ -20,8 +16,6 @@ from torchvision.transforms import v2
 log = logging.getLogger(__name__)
 SIZE = 224
 DIMENSIONS = 512
-FROZEN_STAGES = 4
-MIDDLE = (80, 14, 14)
 
 
 def imagenet_trunk() -> nn.Module:
@@ -37,45 +31,16 @@ def imagenet_trunk() -> nn.Module:
     return trunk.eval()
 
 
-class Head(nn.Module):
-    """The stages of the tower before the cut."""
+def projection(*, trunk: nn.Module, mean: torch.Tensor) -> nn.Linear:
+    """1280 -> 512: the row space of the ImageNet classifier, which alone keeps 98% of its top-1.
 
-    def __init__(self, trunk: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(trunk.conv_stem, trunk.bn1, *trunk.blocks[:FROZEN_STAGES])
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.layers(pixels)
-
-
-class Tail(nn.Module):
-    """The stages after the cut and the projection 1280 -> 512; batch norm keeps ImageNet's statistics."""
-
-    def __init__(self, trunk: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*trunk.blocks[FROZEN_STAGES:], trunk.conv_head, trunk.bn2)
-        self.proj = nn.Linear(1280, DIMENSIONS, bias=True)
-        # the classifier's row space: alone it keeps 98% of the ImageNet top-1
-        rows = torch.linalg.svd(trunk.classifier.weight.detach().double(), full_matrices=False).Vh[
-            :DIMENSIONS
-        ]
-        self.proj.weight.data = rows.float()
-        self.proj.bias.data.zero_()
-
-    def pooled(self, middle: torch.Tensor) -> torch.Tensor:
-        """The 1280 features before the projection."""
-        return self.layers(middle).mean((2, 3))
-
-    def forward(self, middle: torch.Tensor) -> torch.Tensor:
-        return nn.functional.normalize(self.proj(self.pooled(middle)), dim=-1)
-
-    def train(self, mode: bool = True) -> "Tail":
-        """Batch norm stays in inference mode whatever is asked."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
+    The bias moves the average picture (`mean`) near the origin.
+    """
+    layer = nn.Linear(trunk.num_features, DIMENSIONS)
+    rows = torch.linalg.svd(trunk.classifier.weight.detach().double(), full_matrices=False).Vh[:DIMENSIONS]
+    layer.weight.data = rows.float()
+    layer.bias.data = -0.8 * layer.weight.data @ mean
+    return layer
 
 
 def view(image: Image.Image, *, number: int) -> torch.Tensor:
@@ -92,44 +57,35 @@ def view(image: Image.Image, *, number: int) -> torch.Tensor:
     return v2.Compose([*cut, *normalise])(image)
 
 
-def middle_batches(paths: list[Path], *, head: Head, number: int, size: int = 32) -> Iterator[np.ndarray]:
-    """The middle features of one view of each picture, a batch at a time."""
-    for start in range(0, len(paths), size):
-        pixels = []
-        for path in paths[start : start + size]:
-            with Image.open(path) as image:
-                image.draft("RGB", (448, 448))
-                pixels.append(view(image.convert("RGB"), number=number))
-        with torch.inference_mode():
-            batch = torch.stack(pixels).contiguous(memory_format=torch.channels_last)
-            yield head(batch).half().contiguous().numpy()
+def pixels(paths: list[Path], *, number: int) -> torch.Tensor:
+    """One view of a few pictures."""
+    views = []
+    for path in paths:
+        with Image.open(path) as image:
+            views.append(view(image.convert("RGB"), number=number))
+    return torch.stack(views).contiguous(memory_format=torch.channels_last)
 
 
-def middle_features(paths: list[Path], *, trunk: nn.Module, views: int, cache: Path, seed: int) -> np.ndarray:
-    """(views, pictures, 80, 14, 14) fp16, from the cache where it holds these very pictures."""
+def features(paths: list[Path], *, trunk: nn.Module, views: int, cache: Path, seed: int) -> torch.Tensor:
+    """(views, pictures, 1280), from the cache where it holds these very pictures."""
     cache.mkdir(parents=True, exist_ok=True)
     described = "\n".join([str(seed), *(f"{path}:{path.stat().st_size}" for path in paths)])
     key = hashlib.sha256(described.encode()).hexdigest()[:12]
-    head = Head(trunk).eval().to(memory_format=torch.channels_last)
+    backbone = trunk.to(memory_format=torch.channels_last)
     kept = []
     for number in range(views):
-        file = cache / f"middle-{key}-view{number}.npy"
+        file = cache / f"features-{key}-view{number}.pt"
         if not file.exists():
             torch.manual_seed(seed + number)
-            array = np.concatenate(list(middle_batches(paths, head=head, number=number)))
-            partial = file.with_suffix(".partial.npy")
-            np.save(partial, array)
-            partial.rename(file)
+            batches = [paths[start : start + 32] for start in range(0, len(paths), 32)]
+            with torch.inference_mode():
+                parts = [
+                    backbone.forward_head(
+                        backbone.forward_features(pixels(batch, number=number)), pre_logits=True
+                    )
+                    for batch in batches
+                ]
+            torch.save(torch.cat(parts).clone(), file)
             log.info("view %d of %d pictures", number, len(paths))
-        kept.append(np.load(file, mmap_mode="r"))
-    return np.stack(kept)
-
-
-def pooled_features(middle: np.ndarray, *, tail: Tail) -> torch.Tensor:
-    """(views, pictures, 1280) from the tail as ImageNet left it."""
-    views = []
-    with torch.inference_mode():
-        for view in middle:
-            batches = np.array_split(view, max(1, len(view) // 64))
-            views.append(torch.cat([tail.pooled(torch.from_numpy(batch).float()) for batch in batches]))
-    return torch.stack(views).clone()
+        kept.append(torch.load(file, weights_only=True))
+    return torch.stack(kept)

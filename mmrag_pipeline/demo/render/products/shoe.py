@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..mesh import Array, Mesh, box, capsule, level_set, loft, merge, spline, tube
+from ..mesh import Array, Mesh, box, capsule, ellipsoid, level_set, loft, merge, spline, superellipse, sweep, tube
 from ..parts import Part, mirrored, moved, turned
 
 STYLES = ("sneaker", "high-top", "boot", "pump")
@@ -18,8 +18,7 @@ STYLES = ("sneaker", "high-top", "boot", "pump")
 Field = Callable[[Array, Array, Array], Array]
 
 _LENGTH = 3.0
-_STATIONS = np.array([0.0, 0.04, 0.12, 0.25, 0.4, 0.55, 0.7, 0.82, 0.92, 0.97, 1.0])
-_WIDTHS = np.array([0.0, 0.22, 0.335, 0.36, 0.35, 0.4, 0.47, 0.46, 0.36, 0.24, 0.0])
+_WAIST = spline(np.array([(0.0, 0.37), (0.2, 0.37), (0.4, 0.345), (0.55, 0.4), (0.7, 0.47), (0.85, 0.485), (1.0, 0.46)]), 300)
 
 
 def shoe(*, style: str = "sneaker", pair: bool = True) -> list[Part]:
@@ -32,14 +31,12 @@ def shoe(*, style: str = "sneaker", pair: bool = True) -> list[Part]:
 
 
 def _width(x: Array) -> Array:
-    return np.interp(x / _LENGTH, np.linspace(0, 1, 400), np.maximum(_SMOOTH, 1e-3))
-
-
-_SMOOTH = np.interp(
-    np.linspace(0, 1, 400),
-    spline(np.stack([_STATIONS, _WIDTHS], 1), 400)[:, 0],
-    spline(np.stack([_STATIONS, _WIDTHS], 1), 400)[:, 1],
-)
+    """Half the width of the foot at x: a waist between a round heel and a round toe."""
+    at = np.clip(x / _LENGTH, 0, 1)
+    heel = np.clip(1 - at / 0.13, 0, 1)
+    toe = np.clip((at - 0.8) / 0.2, 0, 1)
+    ends = np.sqrt(np.maximum(1 - heel**2.2, 0)) * np.sqrt(np.maximum(1 - toe**2.4, 0))
+    return np.maximum(np.interp(at, _WAIST[:, 0], _WAIST[:, 1]) * ends, 1e-3)
 
 
 def _foot(
@@ -53,7 +50,7 @@ def _foot(
     knots = spline(np.array(heights), 200)
 
     def field(x: Array, y: Array, z: Array) -> Array:
-        w = _width(x) * 0.97 + inflate
+        w = np.maximum(_width(x) * 0.97 + inflate, 1e-3)
         h = np.interp(x / _LENGTH, knots[:, 0], knots[:, 1]) + inflate
         up = z - lift(x)
         wall = (np.abs(y / w) ** power + np.abs(np.maximum(up, 0) / h) ** power) ** (1 / power)
@@ -118,25 +115,38 @@ _SNEAKER = [
 ]
 
 
+def _heights(foot: Field, x: Array, y: Array, top: float) -> Array:
+    """How high the surface is over each (x, y), by looking down from above."""
+    z = np.linspace(top, 0.1, 300)
+    inside = foot(np.repeat(x[:, None], 300, 1), np.repeat(y[:, None], 300, 1), np.repeat(z[None], len(x), 0)) < 0
+    return z[inside.argmax(1)]
+
+
 def _laces(foot: Field, rows: int, start: float, stop: float, top: float) -> Mesh:
-    """Cords across the throat, laid on the surface by looking down from above."""
+    """Cords across the throat, laid on the surface."""
     cords = []
     for x in np.linspace(start, stop, rows):
         y = np.linspace(-0.2, 0.2, 17)
-        z = np.linspace(top, 0.2, 240)
-        inside = (
-            foot(np.full((17, 240), x), np.broadcast_to(y[:, None], (17, 240)), np.broadcast_to(z, (17, 240)))
-            < 0
-        )
-        height = z[inside.argmax(1)]
-        path = np.stack([x + 0.03 * np.sin(y * 8), y, height + 0.025], 1)
-        cords.append(tube(path, 0.032, side=(1, 0, 0), count=10))
+        z = _heights(foot, np.full(17, x), y, top)
+        cords.append(tube(np.stack([x + 0.03 * np.sin(y * 8), y, z + 0.025], 1), 0.032, side=(1, 0, 0), count=10))
+    return merge(cords)
+
+
+def _front_laces(foot: Field, rows: int, low: float, high: float) -> Mesh:
+    """Cords up the shin, laid on the surface by looking from the toe."""
+    cords = []
+    for height in np.linspace(low, high, rows):
+        y = np.linspace(-0.19, 0.19, 17)
+        x = np.linspace(2.6, 0.8, 300)
+        inside = foot(np.broadcast_to(x, (17, 300)), np.broadcast_to(y[:, None], (17, 300)), np.full((17, 300), height)) < 0
+        path = np.stack([x[inside.argmax(1)] + 0.02, y, height + 0.03 * np.sin(y * 8)], 1)
+        cords.append(tube(path, 0.03, side=(0, 0, 1), count=10))
     return merge(cords)
 
 
 def _sneaker() -> list[Part]:
     def lift(x: Array) -> Array:
-        return 0.3 + 0.1 * np.clip((x - 2.2) / 0.8, 0, 1) ** 2
+        return 0.22 + 0.1 * np.clip((x - 2.2) / 0.8, 0, 1) ** 2
 
     foot = _foot(_SNEAKER, lift=lift)
     hole = _hole((0.78, 0), (0.55, 0.25), 0.62)
@@ -151,21 +161,12 @@ def _sneaker() -> list[Part]:
     )
     stripe = _within(
         bigger,
-        lambda x, y, z: (
-            np.abs(((x - 1.15) - 0.9 * (z - 0.6) + 0.35) % 0.3 - 0.15)
-            - 0.07
-            + 5 * (np.abs(x - 1.25 - 0.5 * (z - 0.6)) > 0.42)
-        ),
+        lambda x, y, z: np.maximum(np.abs(z - 0.5 - 0.16 * (x - 0.9) ** 2) - 0.085 * (1 - 0.45 * (x - 0.4)), np.abs(x - 1.05) - 0.7),
     )
-    tongue = box(0.62, 0.36, 0.08, 0.035).turned("y", 38).moved(1.22, 0, 1.12)
-    collar_t = np.linspace(0, 2 * np.pi, 60)
-    ring_x, ring_y = 0.78 + 0.55 * np.cos(collar_t), 0.25 * np.sin(collar_t)
-    heights = (
-        0.3
-        + np.interp(ring_x / _LENGTH, [k[0] for k in _SNEAKER], [k[1] for k in _SNEAKER])
-        * np.maximum(1 - np.abs(ring_y / 0.37) ** 2.4, 0) ** 0.42
-    )
-    collar = tube(np.stack([ring_x, ring_y, heights], 1), 0.05, side=(0, 0, 1))
+    tongue = box(0.62, 0.36, 0.08, 0.035).turned("y", 38).moved(1.22, 0, 1.05)
+    t = np.linspace(0, 2 * np.pi, 73)
+    x, y = 0.78 + 0.56 * np.cos(t), 0.26 * np.sin(t)
+    collar = tube(np.stack([x, y, _heights(foot, x, y, 1.4)], 1), 0.05, side=(0, 0, 1))
     return [
         Part("upper", _solid(upper, 1.35)),
         Part("accent", _solid(counter, 1.35)),
@@ -175,7 +176,7 @@ def _sneaker() -> list[Part]:
         Part("accent", collar),
         Part("upper", tongue),
         Part("laces", _laces(foot, 6, 1.28, 2.05, 1.5)),
-        Part("sole", _sole([(0.0, -0.02), (0.03, 0.03), (0.15, 0.055), (0.3, 0.05), (0.36, 0.03)])),
+        Part("sole", _sole([(0.0, -0.02), (0.03, 0.03), (0.12, 0.055), (0.22, 0.05), (0.27, 0.03)])),
         Part("tread", _sole([(-0.045, -0.03), (-0.04, 0.025), (0.02, 0.045)])),
     ]
 
@@ -214,23 +215,14 @@ def _high_top() -> list[Part]:
     collar = tube(
         np.stack([0.62 + 0.53 * np.cos(t), 0.33 * np.sin(t), np.full(50, 1.72)], 1), 0.04, side=(0, 0, 1)
     )
-    patch = capsule((0.66, -0.385, 1.2), (0.66, -0.36, 1.2), 0.2).scaled(1, 1, 1)
-    front = [
-        tube(
-            np.stack(
-                [x + 0.03 * np.sin(np.linspace(-2, 2, 13)), np.linspace(-0.17, 0.17, 13), np.full(13, z)], 1
-            ),
-            0.03,
-            side=(1, 0, 0),
-        )
-        for x, z in zip(np.linspace(1.62, 1.26, 4), np.linspace(0.98, 1.55, 4), strict=True)
-    ]
+    patch = merge([ellipsoid(0.19, 0.035, 0.19).moved(0.64, y, 1.2) for y in (-0.37, 0.37)])
+    front = _front_laces(body, 5, 0.98, 1.6)
     return [
         Part("upper", _solid(_cut(body, hole), 1.85)),
         Part("toe", _solid(cap, 1.0)),
         Part("accent", collar),
         Part("accent", patch),
-        Part("laces", merge([_laces(body, 4, 1.7, 2.25, 1.4), *front])),
+        Part("laces", merge([_laces(body, 4, 1.75, 2.25, 1.4), front])),
         Part("sole", _sole([(0.0, 0.0), (0.02, 0.035), (0.3, 0.04), (0.34, 0.02)])),
         Part("accent", _sole([(0.2, 0.05), (0.21, 0.055), (0.245, 0.055), (0.25, 0.05)])),
         Part("tread", _sole([(-0.03, -0.01), (-0.025, 0.035), (0.05, 0.045)])),
@@ -316,24 +308,16 @@ def _pump() -> list[Part]:
         t = np.clip((x - 0.35) / 1.75, 0, 1)
         return 0.07 + rise * (1 - t * t * (3 - 2 * t)) + 0.03 * np.clip((x - 2.5) / 0.5, 0, 1) ** 2
 
-    foot = _foot(heights, lift=lift, power=2.2)
-    inner = _foot(heights, lift=lambda x: lift(x) + 0.03, inflate=-0.035, power=2.2)
-
-    def opening(x: Array, y: Array, z: Array) -> Array:
-        mouth = np.maximum(x - 2.28 - 0.16 * np.cos(np.clip(y / 0.4, -1, 1) * np.pi / 2), -0.2 - x)
-        return np.maximum(np.minimum(inner(x, y, z), 0.05 - (z - lift(x) - 0.12)), mouth)
+    foot = _foot(heights, lift=lift, power=3.2)
 
     def shell(x: Array, y: Array, z: Array) -> Array:
         up = z - lift(x)
-        topline = np.interp(x, [0, 0.25, 0.8, 1.4, 2.0, 2.3, 3.0], [0.52, 0.5, 0.33, 0.25, 0.24, 0.3, 0.5])
-        hollow = np.maximum(np.maximum(inner(x, y, z), 0.03 - up), mouth(x, y))
-        above = np.maximum(topline - up, mouth(x, y))
-        return np.maximum(np.maximum(foot(x, y, z), -hollow), -above)
-
-    def mouth(x: Array, y: Array) -> Array:
-        return x - 2.2 + 0.9 * y**2
-
-    del opening
+        topline = np.interp(x, [0, 0.25, 0.8, 1.4, 2.0, 2.3, 3.0], [0.5, 0.47, 0.33, 0.25, 0.23, 0.26, 0.5])
+        mouth = x - 2.2 + 0.9 * y**2
+        room = np.maximum(np.maximum(np.abs(y) - np.maximum(_width(x) * 0.97 - 0.07, -0.05), 0.06 - up), mouth)
+        room = np.maximum(room, 0.1 - x)
+        above = np.maximum(topline - up, mouth)
+        return np.maximum(np.maximum(foot(x, y, z), -room), -above)
 
     def slab(x: Array, y: Array, z: Array) -> Array:
         up = z - lift(x)
@@ -341,8 +325,6 @@ def _pump() -> list[Part]:
         return np.maximum(np.maximum(side, np.abs(up + 0.02) - 0.04), np.maximum(-x, x - _LENGTH))
 
     heel_path = np.array([(0.3, 0, rise + 0.05), (0.24, 0, 0.75), (0.18, 0, 0.35), (0.16, 0, 0.0)])
-    from ..mesh import superellipse, sweep
-
     path = spline(heel_path, 24)
     heel = sweep(
         path,
@@ -353,7 +335,7 @@ def _pump() -> list[Part]:
     insole = level_set(
         lambda x, y, z: np.maximum(
             np.maximum(
-                (np.abs(y) / np.maximum(_width(x) * 0.88, 0.02) - 1) * 0.3, np.abs(z - lift(x) - 0.045) - 0.02
+                np.abs(y) - np.maximum(_width(x) * 0.97 - 0.075, -0.02), np.abs(z - lift(x) - 0.045) - 0.02
             ),
             np.maximum(0.1 - x, x - 2.6),
         ),
@@ -361,7 +343,7 @@ def _pump() -> list[Part]:
         (3.1, 0.6, 1.4),
         0.025,
     )
-    fine = 0.026
+    fine = 0.02
     return [
         Part("upper", level_set(shell, (-0.1, -0.6, 0), (3.1, 0.6, 1.85), fine)),
         Part("sole", level_set(slab, (-0.1, -0.6, -0.05), (3.1, 0.6, 1.4), fine)),

@@ -1,0 +1,102 @@
+"""`nightly_reindex`: drift is mended, a quiet night writes nothing, a failed check never moves the alias."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmrag_pipeline import wiring
+from mmrag_pipeline.defs.index import assets
+from mmrag_pipeline.defs.index.handover import take_over
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.milvus import connect
+from mmrag_pipeline.index.status import live_ids
+from mmrag_pipeline.store import Store
+from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
+
+DROP = "lunar__2026-09"
+FOUR = {f"{name}.png": colour for name, colour in COLOURS.items()}
+
+
+def tree(root: Path) -> dict[str, int]:
+    """Every file that the pipeline owns and when it was written; Dagster's own and Milvus' log files apart."""
+    owned = (path for path in root.rglob("*") if path.is_file())
+    return {
+        str(path): path.stat().st_mtime_ns for path in owned if not {"LOCK", "milvus.db"} & set(path.parts)
+    }
+
+
+def delete_a_row(pipeline: Pipeline) -> None:
+    with connect(wiring.milvus(pipeline.settings)) as milvus:
+        live = milvus.live()
+        assert live is not None
+        milvus.delete(live.name, [min(live_ids(milvus))])
+        milvus.finish_writing(live.name)
+
+
+def test_a_quiet_night_changes_no_file_and_no_row(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.ingest()
+    pipeline.run("nightly_reindex")
+    before, live = tree(pipeline.root / "store"), pipeline.status().live
+    outcome = pipeline.run("nightly_reindex").metadata
+    assert outcome["staged_media_index"]["mode"] == "unchanged"
+    assert not outcome["media_index"]["swapped"]
+    assert tree(pipeline.root / "store") == before
+    assert pipeline.status().live == live
+
+
+def test_drift_is_rebuilt_beside_and_swapped_in(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.ingest()
+    delete_a_row(pipeline)
+    assert not pipeline.status().in_sync
+    before = pipeline.status().live.collection
+    outcome = pipeline.run("nightly_reindex").metadata
+    assert outcome["media_index"]["swapped"]
+    assert pipeline.status().in_sync
+    assert pipeline.status().live.collection != before
+
+
+def test_a_failed_check_leaves_the_alias_where_it_was(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.ingest()
+    delete_a_row(pipeline)
+    before = pipeline.status().live
+    honest = assets.stage
+
+    def loses_a_row(milvus, **arguments):
+        staged = honest(milvus, **arguments)
+        row = next(row for page in milvus.rows(staged.collection, ()) for row in page)
+        milvus.delete(staged.collection, [row["id"]])
+        milvus.finish_writing(staged.collection)
+        return staged
+
+    monkeypatch.setattr(assets, "stage", loses_a_row)
+    with pytest.raises(RuntimeError, match="blocking asset checks failed"):
+        pipeline.run("nightly_reindex")
+    assert pipeline.status().live == before
+
+    with pytest.raises(UserError, match="failed a check"):
+        take_over(Store(pipeline.settings.store))
+    monkeypatch.setattr(assets, "stage", honest)
+    pipeline.run("nightly_reindex")
+    assert pipeline.status().in_sync
+
+
+def test_publishing_by_hand_refuses_what_was_staged_before_the_last_drop(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.ingest()
+    pipeline.run("nightly_reindex")
+    pipeline.deliver("bags__2026-09", {"a.png": (1, 2, 3)})
+    pipeline.ingest()
+    with pytest.raises(UserError, match="ingested after"):
+        take_over(Store(pipeline.settings.store))
+
+
+def test_nothing_ingested_is_one_sentence(pipeline: Pipeline) -> None:
+    with pytest.raises(UserError, match="ingest a drop first"):
+        pipeline.run("nightly_reindex")
