@@ -6,12 +6,14 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import SecretStr
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.brief import load_briefs
+from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.embedding.model import DEMO
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
@@ -144,8 +146,9 @@ def _images(settings: Settings) -> Finding:
             "ok",
             "preview: offline and free; set MMRAG_IMAGE_BACKEND=gemini for real pictures.",
         )
-    backend = wiring.image_backend(settings)
-    backend.check()
+    model = image_model(settings.gemini_model)
+    model.require_alive(datetime.now(UTC).date())
+    wiring.gemini(settings).check(model.id)
     return Finding("image backend", "ok", f"gemini answers and knows {settings.gemini_model}.")
 
 
@@ -159,9 +162,9 @@ def _campaigns(settings: Settings) -> Finding:
         return Finding(
             "campaigns", "warning", f"no briefs: put *.yaml into {folder}, or set MMRAG_CAMPAIGNS."
         )
-    briefs = load_briefs(folder)
+    briefs = load_briefs(folder, model=settings.gemini_model)
     if briefs.problems:
-        raise UserError(" ".join(str(problem) for problem in briefs.problems))
+        raise UserError(" ".join(problem.sentence for problem in briefs.problems))
     return Finding("campaigns", "ok", f"{folder}: {len(briefs.good)} briefs.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmrag_pipeline.campaigns.backends import ImageBackend, open_backend
+from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.embedding.clip import ClipEncoder
 from mmrag_pipeline.embedding.model import ModelSpec
 from mmrag_pipeline.index.milvus import MilvusConfig
@@ -37,11 +37,10 @@ def limits(settings: Settings) -> Limits:
     return Limits(max_pixels=settings.max_megapixels * 1_000_000, max_frames=settings.max_video_frames)
 
 
-def image_backend(settings: Settings) -> ImageBackend:
+def gemini(settings: Settings) -> GeminiBackend:
     key = settings.gemini_api_key
-    return open_backend(
-        settings.image_backend,
-        api_key=key.get_secret_value() if key else None,
+    return GeminiBackend(
+        api_key=key.get_secret_value() if key else "",
         base_url=settings.gemini_base_url,
         timeout_s=settings.gemini_timeout_s,
     )

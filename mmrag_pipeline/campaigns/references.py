@@ -83,7 +83,7 @@ class ReferencePictures:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise UserError(
                 f"the reference {self._path(sha256)} is missing or altered: run campaign_plan for "
-                "this occurrence again."
+                "this occurrence again, with replan."
             )
         return data
 

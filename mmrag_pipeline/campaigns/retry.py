@@ -49,7 +49,7 @@ def generate_with_retries(
     """
     import stamina
 
-    # Its default prints to stdout where structlog is installed; our `progress` and the caller's log say it already.
+    # Its default prints to stdout where structlog is installed; `progress` says it already.
     stamina.instrumentation.set_on_retry_hooks((stamina.instrumentation.LoggingOnRetryHook,))
     started = time.monotonic()
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from mmrag_pipeline.errors import Unavailable, UserError
 
+_CONNECT_FAILED = 2
 _NOT_LOADED = 101
+_REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 _GONE = ("collection not found", "can't find collection", "does not exist")
 _TRANSIENT = (
     "not loaded",
@@ -43,11 +45,13 @@ def status_names(error: BaseException) -> set[str]:
 
 def is_lost(error: BaseException) -> bool:
     """The connection is gone or was never there."""
-    from pymilvus.exceptions import MilvusUnavailableException
+    names = status_names(error)
+    failed_to_connect = any(getattr(cause, "code", None) == _CONNECT_FAILED for cause in causes(error))
+    return bool(names & {"UNAVAILABLE", "CANCELLED"}) or (failed_to_connect and not names & _REFUSED)
 
-    return bool(status_names(error) & {"UNAVAILABLE", "CANCELLED"}) or isinstance(
-        error, MilvusUnavailableException
-    )
+
+def is_refused_token(error: BaseException) -> bool:
+    return "UNAUTHENTICATED" in status_names(error)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -67,7 +71,7 @@ def is_gone(error: BaseException) -> bool:
 def as_user_error(error: BaseException, *, address: str, action: str, timeout_s: float) -> UserError | None:
     """The sentence for an error that a person can mend, or None. Never holds the token."""
     names = status_names(error)
-    if "UNAUTHENTICATED" in names:
+    if is_refused_token(error):
         return UserError(
             f"Milvus at {address} refuses the token: set MMRAG_MILVUS_TOKEN to user:password or an API key "
             f"that it knows."

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index import lite
-from mmrag_pipeline.index.failures import as_user_error, is_lost, is_not_loaded, is_transient
+from mmrag_pipeline.index.failures import as_user_error, is_not_loaded, is_refused_token, is_transient
 from mmrag_pipeline.index.pymilvus_import import import_pymilvus
 from mmrag_pipeline.index.schema import (
     BUILDING,
@@ -225,7 +225,7 @@ class Milvus:
                 name,
                 schema=build_schema(dim),
                 properties=info.to_properties(),
-                consistency_level="Bounded",
+                consistency_level="Strong",  # iterators read at this level, whatever they are told
             )
             self._call("create an index", "create_index", name, params, sync=False)
         self.ensure_loaded(name)
@@ -387,25 +387,27 @@ class Milvus:
             try:
                 return call()
             except (MilvusException, grpc.RpcError) as error:
+                # A starting server also refuses good tokens; one that connected before is known to be good.
+                again = is_transient(error) or is_refused_token(error)
+                if action == "connect" or not again or time.monotonic() + pause > deadline:
+                    self._raise(error, action)
                 if is_not_loaded(error):
                     self._reload()
-                waiting = is_transient(error) and action != "connect" and time.monotonic() + pause < deadline
-                if not waiting:
-                    known = as_user_error(
-                        error, address=self.address, action=action, timeout_s=self.config.timeout_s
-                    )
-                    if known is None and action == "connect":
-                        known = Unavailable(
-                            f"{self.address} does not answer as Milvus: start the server, or correct "
-                            f"MMRAG_MILVUS_URI (http or https, the gRPC port, 19530 by default)."
-                        )
-                    if known is None:
-                        raise
-                    raise known from None
                 time.sleep(pause)
                 pause = min(2 * pause, 2.0)
-                if is_lost(error):
+                if not self.is_lite:
                     self._reconnect()
+
+    def _raise(self, error: Exception, action: str) -> NoReturn:
+        known = as_user_error(error, address=self.address, action=action, timeout_s=self.config.timeout_s)
+        if known is None and action == "connect":
+            known = Unavailable(
+                f"{self.address} does not answer as Milvus: start the server, or correct MMRAG_MILVUS_URI "
+                f"(http or https, the gRPC port, 19530 by default)."
+            )
+        if known is None:
+            raise error
+        raise known from None
 
     def _new_client(self) -> Any:
         from pymilvus import MilvusClient
@@ -437,11 +439,9 @@ class Milvus:
         import grpc
         from pymilvus import MilvusException
 
-        names, self._loaded = self._loaded, set()
-        for name in names:
+        for name in list(self._loaded):
             try:
                 self._client.load_collection(name, timeout=max(_LOAD_S, self.config.timeout_s))
-                self._loaded.add(name)
             except (MilvusException, grpc.RpcError):
                 continue  # the call that is repeated next reports it
 

@@ -241,3 +241,16 @@ def test_a_refused_key_names_the_setting(server: GeminiServer, request_: Generat
     with pytest.raises(UserError, match=r"API key not valid.*check MMRAG_GEMINI_API_KEY"):
         GeminiBackend(api_key="AIza-wrong", base_url=server.url).generate(request_)
     assert server.requests == []
+
+
+def test_a_check_costs_nothing_and_says_what_is_wrong(gemini: GeminiBackend, server: GeminiServer) -> None:
+    gemini.check("gemini-nano-banana-2.1")
+    assert (server.requests, server.problems, server.billed_usd) == ([], [], 0.0)
+    with pytest.raises(UserError, match="MMRAG_GEMINI_MODEL"):
+        gemini.check("gemini-nano-banana-9")
+    with pytest.raises(UserError, match="MMRAG_GEMINI_API_KEY"):
+        GeminiBackend(api_key="AIza-another", base_url=server.url).check("gemini-nano-banana-2.1")
+    with pytest.raises(UserError, match="MMRAG_GEMINI_BASE_URL"):
+        GeminiBackend(api_key=server.key, base_url="http://127.0.0.1:1", timeout_s=5).check(
+            "gemini-nano-banana-2.1"
+        )

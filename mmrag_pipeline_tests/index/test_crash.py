@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -128,17 +129,23 @@ def test_a_server_restarted_in_the_middle_of_a_sync(tmp_path, monkeypatch):
     with running_server(tmp_path) as server:
         with connect(MilvusConfig(server.uri, server.token, timeout_s=120)) as milvus:
             ingest(milvus, WATCHES)
-            call, calls = milvus._call, []
+            call, calls, stopped = milvus._call, [], threading.Event()
 
-            def restarting(action, method, *args, **options):
+            def interrupted(action, method, *args, **options):
                 calls.append(method)
-                if calls.count("upsert") == 3 and method == "upsert":
+                if method == "upsert" and calls.count("upsert") == 3:
                     server.stop()
-                    threading.Thread(target=server.start).start()
+                    stopped.set()
                 return call(action, method, *args, **options)
 
-            monkeypatch.setattr(milvus, "_call", restarting)
-            assert ingest(milvus, MANY).upserted == 600
+            monkeypatch.setattr(milvus, "_call", interrupted)
+            with ThreadPoolExecutor(
+                1
+            ) as pool:  # the server must start in this thread: it dies with its starter
+                syncing = pool.submit(ingest, milvus, MANY)
+                assert stopped.wait(60)
+                server.start()
+                assert syncing.result(180).upserted == 600
             monkeypatch.undo()
             assert live_ids(milvus) == MANY.ids and milvus.count(milvus.live().name) == 604
 

@@ -29,6 +29,7 @@ from mmrag_pipeline.errors import UserError
 
 KEY = "AIza-local-test-key-3f9c51"
 _PATH = re.compile(r"/v1/models/([\w.-]+):generateContent")
+_MODEL_PATH = re.compile(r"/v1/models/([\w.-]+)")
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,17 @@ class GeminiServer:
         made = self.answer(received) if self.answer else picture_body(received, *model.pixels(ratio, size))
         return Fault(body=made, transport=fault.transport if fault else "")
 
+    def describe(self, path: str, key: str) -> Fault:
+        """`models.get`: free, and neither a request for a picture nor a problem when it asks amiss."""
+        match = _MODEL_PATH.fullmatch(path)
+        if key != self.key:
+            return error(400, "INVALID_ARGUMENT", "API key not valid.", {"reason": "API_KEY_INVALID"})
+        try:
+            model = image_model(match.group(1) if match else "")
+        except UserError:
+            return error(404, "NOT_FOUND", f"{path} is not found.")
+        return Fault(body={"name": f"models/{model.id}", "displayName": model.id})
+
     def _problem(self, status: int, said: str) -> Fault:
         self.problems.append(said)
         return error(status, "INVALID_ARGUMENT", said)
@@ -233,6 +245,9 @@ def _read(model: str, headers: dict[str, str], body: dict[str, Any]) -> Received
 def _handler(server: GeminiServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._send(server.describe(self.path.split("?")[0], self.headers.get("x-goog-api-key", "")))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -164,5 +164,5 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _die_with_parent() -> None:
-    """Linux: the kernel kills the server when the test process dies, however that happens."""
+    """Linux: the kernel kills the server when the thread that started it ends, however that happens."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -16,7 +16,7 @@ from mmrag_pipeline.campaigns.backends.base import BACKENDS, GenerationRequest, 
 from mmrag_pipeline.campaigns.backends.gemini_answers import read_answer
 from mmrag_pipeline.campaigns.backends.gemini_errors import read_error
 from mmrag_pipeline.campaigns.registry import image_model
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
     from google import genai
@@ -93,6 +93,26 @@ class GeminiBackend:
                 return read
             raise read from None
         return read_answer(response, model=request.model, finish_message=self._seen.finish_message)
+
+    def check(self, model: str) -> None:
+        """Ask for the model's description, which costs nothing: does the address answer, are key and model right?
+
+        Raises:
+            UserError: what is wrong, in one sentence.
+        """
+        import httpx2
+        from google.genai import errors
+
+        try:
+            self._opened().models.get(model=model)
+        except (errors.APIError, httpx2.HTTPError, httpx2.InvalidURL) as error:
+            read = read_error(error, model=model, base_url=self._base_url, secret=self._key)
+            if isinstance(read, UserError):
+                raise read from None
+            raise Unavailable(
+                f"Gemini at {self._base_url} did not answer a question that costs nothing: check "
+                f"MMRAG_GEMINI_BASE_URL and the network, then ask again."
+            ) from None
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""

@@ -66,12 +66,15 @@ def campaign_plan(
         occurrence, folder = _occurrence(context, store)
         brief = briefs.brief(occurrence.campaign, model=image_backend.model)
         pictures = ReferencePictures(folder / "references", load=_opener(media_library))
-        plan = None if config.replan else find_plan(folder / PLAN)
-        kept = plan is not None and plan.is_for(
+        earlier = None if config.replan else find_plan(folder / PLAN)
+        kept = earlier is not None and earlier.is_for(
             brief, backend_name=image_backend.backend, model=image_backend.model
         )
-        if not kept:
+        if kept:
+            plan = earlier.with_budget_of(brief)
+        else:
             plan = _plan(context, brief, occurrence, pictures, store, clip_encoder, milvus, image_backend)
+        if plan != earlier:
             write_plan(folder / PLAN, plan)
         sheet = references_sheet(plan, pictures)
     for left_out in plan.left_out:
@@ -116,7 +119,7 @@ def campaign_images(
                 occurrence_usd=plan.budget_usd_per_occurrence,
                 day_usd=image_backend.budget_usd_per_day,
             ),
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             progress=context.log.info,
         )
     reasons = "; ".join(report.reasons)

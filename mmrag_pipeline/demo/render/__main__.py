@@ -18,7 +18,7 @@ def main() -> None:
     training.add_argument("--samples", type=int, default=6)
     library = verbs.add_parser("library", help="the committed library, from the catalogue and its seed")
     library.add_argument("--out", type=Path)
-    library.add_argument("--samples", type=int, default=48)
+    library.add_argument("--samples", type=int, default=12)
     library.add_argument("--only", default="", help="render only paths that contain this")
     sheet = verbs.add_parser("sheet", help="a contact sheet of a folder")
     sheet.add_argument("--folder", type=Path)

@@ -15,7 +15,7 @@ _NOTE = "The packshot is still with the retoucher, please ask studio@aurora.exam
 
 
 def add_defects(out: Path, rows: Rows) -> None:
-    """Write the defects from good files; the duplicate and the sideways picture are described in metadata.csv."""
+    """Write the defects from good files; metadata.csv describes the duplicate and the sideways picture."""
     source, broken = (out / name for name in TRUNCATED)
     data = source.read_bytes()
     broken.write_bytes(data[: len(data) * 2 // 5])
@@ -28,7 +28,7 @@ def add_defects(out: Path, rows: Rows) -> None:
 
 
 def _lay_sideways(path: Path) -> None:
-    """Store a picture turned by 90 degrees with the EXIF tag that turns it back (6: rotate clockwise to show)."""
+    """Store a picture turned by 90 degrees, with the EXIF tag that turns it back (6: clockwise)."""
     from PIL import Image
 
     with Image.open(path) as picture:

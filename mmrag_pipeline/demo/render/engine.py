@@ -85,17 +85,12 @@ def _generalise(scene: object) -> None:
 def render(scene: dict, *, samples: int, seed: int, exposure: float = 1.0) -> np.ndarray:
     """The picture of a scene, (height, width, 3) bytes."""
     mi = mitsuba()
-    described = scene | {
-        "type": "scene",
-        "integrator": {
-            "type": "aov",
-            "aovs": "albedo:albedo,normal:sh_normal",
-            "image": {"type": "path", "max_depth": 4, "rr_depth": 4},
-        },
-    }
-    loaded = mi.load_dict(described)
+    loaded = mi.load_dict(scene | {"type": "scene"})
     _generalise(loaded)
-    pixels = np.array(mi.render(loaded, spp=samples, seed=seed), dtype=np.float32)
-    first = (0, pixels.shape[2] - 6, pixels.shape[2] - 3)
-    colour, albedo, normal = (np.ascontiguousarray(pixels[..., k : k + 3]) for k in first)
-    return develop(denoise(np.nan_to_num(colour), np.clip(albedo, 0, 1), normal), exposure)
+    paths = mi.load_dict({"type": "path", "max_depth": 4, "rr_depth": 4})
+    guides = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
+    colour = np.array(mi.render(loaded, integrator=paths, spp=samples, seed=seed), dtype=np.float32)[..., :3]
+    guide = np.array(mi.render(loaded, integrator=guides, spp=samples, seed=seed), dtype=np.float32)[..., -6:]
+    albedo, normal = np.clip(guide[..., :3], 0, 1), guide[..., 3:]
+    colour, albedo, normal = (np.ascontiguousarray(x) for x in (np.nan_to_num(colour), albedo, normal))
+    return develop(denoise(colour, albedo, normal), exposure)

@@ -1,4 +1,4 @@
-"""Writes the committed demo library: pictures of the catalogue, metadata.csv in every drop, a promo video, a few defects.
+"""Writes the committed demo library: pictures, metadata.csv in every drop, a promo video, a few defects.
 
 Same seed, same machine type, same bytes. `mmrag_pipeline/demo/library` is the result.
 """
@@ -17,7 +17,6 @@ import numpy as np
 from .catalogue import CATALOGUE, SEASONS, SEED, Item
 from .defects import add_defects
 from .studio import BACKDROPS, VIEWS, Shot, View, photograph
-from .training import SHOE_VIEWS
 from .video import add_promo
 from .wardrobe import finishes, parts
 
@@ -25,12 +24,12 @@ LIBRARY = Path(__file__).parents[1] / "library"
 COLUMNS = ("path", "sku", "title", "tags", "season", "price_usd")
 QUALITY = 88
 
-# Where the closer look goes: right and up from the middle of the product, as parts of its half width and half height.
-_SHOE = {"side": View(4, 8), "three-quarter": View(-28, 20), "front": View(-84, 12)}
+# A shoe is made, and shown first, in profile.
+_SHOE_VIEWS = {"side": View(4, 8), "three-quarter": View(-28, 20), "front": View(-84, 12)}
 
 
-def write(*, out: Path = LIBRARY, samples: int = 48, only: str = "") -> None:
-    """Render what is missing of the library, then write tables, video and defects. Delete `out` for a clean start."""
+def write(*, out: Path = LIBRARY, samples: int = 12, only: str = "") -> None:
+    """Render what is missing, then write tables, video and defects. Delete `out` for a clean start."""
     started, made = time.monotonic(), 0
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     for item in CATALOGUE:
@@ -53,11 +52,11 @@ def write(*, out: Path = LIBRARY, samples: int = 48, only: str = "") -> None:
     print(f"{made} pictures made in {time.monotonic() - started:.0f} s; {out} holds {size / 1e6:.2f} MB")
 
 
-def take(item: Item, view: str, backdrop: str, *, size: int = 512, samples: int = 48) -> np.ndarray:
+def take(item: Item, view: str, backdrop: str, *, size: int = 512, samples: int = 12) -> np.ndarray:
     """One picture of the catalogue; its seed depends on its name alone."""
     seed = (SEED + zlib.crc32(f"{item.sku}/{view}/{backdrop}".encode())) % (1 << 30)
-    angle = _SHOE.get(view, VIEWS[view]) if item.look.kind == "shoe" else VIEWS[view]
-    plinth = "white" if "pastel" in backdrop and seed % 3 == 0 else None
+    angle = _SHOE_VIEWS.get(view, VIEWS[view]) if item.look.kind == "shoe" else VIEWS[view]
+    plinth = "#dedad4" if "pastel" in backdrop and seed % 3 == 0 else None
     if item.look.kind == "watch" and view == "detail":
         angle = replace(angle, fill=1.5, focus=(0.0, 0.0))
     shot = Shot(angle, BACKDROPS[backdrop], size=size, samples=samples, seed=seed, plinth=plinth)
@@ -75,7 +74,16 @@ def _row(item: Item, name: str, view: str, backdrop: str) -> dict[str, str]:
     look = item.look
     hardware = [look.hardware] if look.kind in ("bag",) else []
     band = [look.second] if look.kind == "watch" and look.band == "strap" else []
-    tags = [look.noun, look.kind, look.colour, look.material, *band, *hardware, view, f"{backdrop} background"]
+    tags = [
+        look.noun,
+        look.kind,
+        look.colour,
+        look.material,
+        *band,
+        *hardware,
+        view,
+        f"{backdrop} background",
+    ]
     return {
         "path": name,
         "sku": item.sku,
@@ -86,4 +94,4 @@ def _row(item: Item, name: str, view: str, backdrop: str) -> dict[str, str]:
     }
 
 
-__all__ = ["COLUMNS", "LIBRARY", "SHOE_VIEWS", "take", "write"]
+__all__ = ["COLUMNS", "LIBRARY", "take", "write"]

@@ -1,6 +1,6 @@
 """Names of colours and materials, and what a renderer must know about each.
 
-Belongs here: the shop's vocabulary. A finish is a (material, colour) pair; `bsdf` turns it into Mitsuba's words.
+Belongs here: the shop's vocabulary. A finish is a (material, colour) pair; `bsdf` says it in Mitsuba's words.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COLOURS = {
-    "red": "#c4161c",
+    "red": "#b80f16",
     "crimson": "#8f0f22",
     "burgundy": "#571020",
     "coral": "#f0705c",
@@ -39,7 +39,7 @@ COLOURS = {
 
 METALS = {
     "gold": (1.00, 0.66, 0.22),
-    "silver": (0.90, 0.91, 0.93),
+    "silver": (0.66, 0.67, 0.70),
     "rose gold": (0.95, 0.55, 0.44),
     "black steel": (0.075, 0.075, 0.085),
     "bronze": (0.60, 0.36, 0.17),
@@ -89,7 +89,7 @@ def linear(colour: str) -> list[float]:
 def bsdf(finish: Finish) -> dict:
     """Mitsuba's description of a finish such as ("leather", "tan") or ("metal", "gold").
 
-    No lobe is ever quite zero: Mitsuba drops empty ones from its kernel and would compile one for each mixture.
+    No lobe is ever quite zero: Mitsuba drops empty ones, and would compile a kernel for each mixture.
     """
     material, colour = finish
     if material in ("metal", "brushed metal"):

@@ -18,7 +18,7 @@ from .parts import Part, by_slot, moved, project, standing, turned
 
 @dataclass(frozen=True)
 class View:
-    """A camera angle: how far the product is turned, how high the camera stands, how much of it fills the frame."""
+    """How far the product is turned, how high the camera stands, how much of the frame it fills."""
 
     azimuth: float
     elevation: float
@@ -50,7 +50,7 @@ VIEWS = {
 }
 
 BACKDROPS = {
-    "white": Backdrop("#f3f3f2", exposure=1.12),
+    "white": Backdrop("#f6f6f5", exposure=1.04, ambient=0.32),
     "pink pastel": Backdrop("#f2cdd3"),
     "blue pastel": Backdrop("#c3dbea"),
     "mint pastel": Backdrop("#cde6d6"),
@@ -109,13 +109,15 @@ def _material(part: Part, finishes: Mapping[str, Finish]) -> dict:
 
 def _bitmap(picture: np.ndarray) -> dict:
     mi = mitsuba()
-    flipped = np.ascontiguousarray(picture[::-1]) if mi.Bitmap else picture
+    flipped = np.ascontiguousarray(picture[::-1])
     return {"type": "bitmap", "bitmap": mi.Bitmap(flipped), "raw": False, "wrap_mode": "mirror"}
 
 
 def _ballast() -> dict:
     """A speck of every kind of finish, out of sight: one compiled kernel then serves all scenes."""
-    speck = Mesh(np.array([[0, 0, -90], [1e-3, 0, -90], [0, 1e-3, -90]]), np.array([[0, 1, 2]]), np.zeros((3, 2)))
+    speck = Mesh(
+        np.array([[0, 0, -90], [1e-3, 0, -90], [0, 1e-3, -90]]), np.array([[0, 1, 2]]), np.zeros((3, 2))
+    )
     white = np.full((4, 4, 3), 255, np.uint8)
     made = {"metal": bsdf(("metal", "silver")), "painted": _material(Part("", speck, white), {})}
     return {f"ballast_{name}": shape(speck, material) for name, material in made.items()}
@@ -158,10 +160,10 @@ def grain(colour: str, size: int = 768, planks: int = 9) -> np.ndarray:
 
 
 def _lights(backdrop: Backdrop, swing: float) -> dict:
-    """A large key from the left, a fill from the right, a rim from behind, a soft sky; `swing` moves the key."""
+    """A large key on the left, a fill on the right, a rim behind, a soft sky; `swing` moves the key."""
     return {
-        "key": _softbox((-4.2 + 2.5 * swing, -3.6, 5.2 + abs(swing)), 2.2, 7.6 * backdrop.key),
-        "fill": _softbox((5.0 + 1.5 * swing, -3.2, 2.6), 1.8, 4.6 * backdrop.fill),
+        "key": _softbox((-4.2 + 2.5 * swing, -3.6, 5.2 + abs(swing)), 2.2, 7.0 * backdrop.key),
+        "fill": _softbox((5.0 + 1.5 * swing, -3.2, 2.6), 1.8, 4.2 * backdrop.fill),
         "rim": _softbox((2.5 - 3 * swing, 3.4, 5.6), 1.4, 9.0 * backdrop.rim),
         "top": _softbox((0.0, -0.4, 7.0), 2.2, 3.0 * backdrop.key),
         "sky": {"type": "constant", "radiance": {"type": "rgb", "value": [backdrop.ambient] * 3}},

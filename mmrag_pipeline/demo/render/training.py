@@ -1,4 +1,7 @@
-"""Random small renders with captions, for training the demo model: other cameras, lights, tints and folds than the library."""
+"""Random small renders with captions, to train the demo model on.
+
+Cameras, lights, tints, folds and seeds are others than the library's: no picture is in both.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _BANDS = {"bracelet": "bracelet", "mesh": "mesh band", "strap": "leather strap"}
 
 
 def write(*, count: int, out: Path, seed: int, size: int = 256, samples: int = 6) -> None:
-    """Render `count` pictures into `out`, and captions.csv beside them; a second call goes on where one stopped."""
+    """Render `count` pictures into `out` beside captions.csv; a second call goes on where one stopped."""
     from PIL import Image
 
     out.mkdir(parents=True, exist_ok=True)

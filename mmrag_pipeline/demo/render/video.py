@@ -36,14 +36,16 @@ def add_promo(out: Path, rows: dict[str, list[dict[str, str]]]) -> None:
         container.mux(stream.encode(None))
     drop, name = PROMO.rsplit("/", 1)
     if drop in rows:
-        rows[drop].append({
-            "path": name,
-            "sku": "",
-            "title": "Holiday promo film",
-            "tags": "video;promo;figurine;watch;cape",
-            "season": "holiday",
-            "price_usd": "",
-        })
+        rows[drop].append(
+            {
+                "path": name,
+                "sku": "",
+                "title": "Holiday promo film",
+                "tags": "video;promo;figurine;watch;cape",
+                "season": "holiday",
+                "price_usd": "",
+            }
+        )
 
 
 def _push_in(path: Path) -> list[np.ndarray]:
@@ -56,6 +58,10 @@ def _push_in(path: Path) -> list[np.ndarray]:
     frames = []
     for index in range(count):
         margin = still.width * 0.045 * index / count
-        part = still.resize((SIZE, SIZE), Image.Resampling.BICUBIC, (margin, margin, still.width - margin, still.height - margin))
+        part = still.resize(
+            (SIZE, SIZE),
+            Image.Resampling.BICUBIC,
+            (margin, margin, still.width - margin, still.height - margin),
+        )
         frames.append(np.asarray(part))
     return frames

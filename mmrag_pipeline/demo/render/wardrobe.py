@@ -1,6 +1,6 @@
 """What each product wears: from a few named choices to a finish for every slot of its parts.
 
-A `Look` is all that a customer would say about a product: kind, style, colour, material, a second colour, hardware.
+A `Look` is all that a customer would say about a product: kind, style, colours, material, hardware.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NOUNS = {
 class Look:
     """One product as a customer would describe it.
 
-    `second` is the colour of the strap, trim, sole stripe, sash or cape; `band` and `face` matter to watches only.
+    `second` colours the strap, trim, stripe, sash or cape; `band` and `face` matter to watches only.
     `tint` overrides the colour's own shade; `shape` varies folds and proportions.
     """
 

@@ -1,4 +1,4 @@
-"""Bags: an open tote, a structured handbag with a flap and a chain or a top handle, a backpack, a bucket bag."""
+"""Bags: an open tote, handbags with a flap and a top handle or a chain, a backpack, a bucket bag."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ def _tote(wide: float, tall: float) -> list[Part]:
         ring(superellipse(widths[-1] - g, depths[-1] - g, 4.5, 96), z)
         for g, z in ((0.0, top), (0.035, top), (0.05, top - 0.1), (0.08, top - 0.9))
     ]
-    body = loft(rings, caps=True)
     body = loft([*rings, inside[1]], caps=False)
     floor = loft([ring(superellipse(0.01, 0.01, 4.5, 96), 0), rings[0]], caps=False)
     hem = sweep(
@@ -128,7 +127,7 @@ def _flap(front: callable, wide: float, top: float, drop: float, curve: float) -
     edge = rows[-1]
     return [
         Part("body", sheet(np.stack(rows), 0.045)),
-        Part("trim", tube(evenly(edge + [0, -0.012, 0], 80), 0.018, side=(0, 1, 0))),
+        Part("trim", tube(evenly(edge + np.array([0, -0.012, 0]), 80), 0.018, side=(0, 1, 0))),
     ]
 
 
@@ -244,8 +243,7 @@ def _backpack(wide: float, tall: float) -> list[Part]:
     parts.append(Part("body", loft(pocket)))
     for line, y, s in ((outline, -0.2, 1.018), (outline, -0.12, 1.026)):
         arc = line[(line[:, 1] > -h * 0.2)]
-        order = np.argsort(np.arctan2(arc[:, 0], -arc[:, 1] - 5))
-        arc = arc[np.argsort(np.unwrap(np.arctan2(arc[:, 1] + h, arc[:, 0])))] if len(order) else arc
+        arc = arc[np.argsort(np.arctan2(arc[:, 1] + h, arc[:, 0]))]
         path = np.stack([arc[:, 0] * s, np.full(len(arc), y), arc[:, 1] * s + h / 2], 1)
         parts.append(Part("metal" if y > -0.15 else "trim", tube(evenly(path, 90), 0.016, side=(0, 1, 0))))
     u = np.linspace(-0.44, 0.44, 40) * w * 0.86

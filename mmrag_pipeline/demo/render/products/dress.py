@@ -328,13 +328,10 @@ def _hood() -> Mesh:
     rows = []
     u = np.linspace(-1, 1, 70)
     for v in np.linspace(0, 1, 36):
-        angle = -0.22 + v * (np.pi * 0.5 + 0.62)
-        lean, lift = -np.cos(angle), np.sin(angle)
         half = u * np.pi * 0.5
-        del lean, lift
         depth = -0.26 + 0.6 * v
         size = np.sqrt(max(1 - max(0, (v - 0.45) / 0.56) ** 2, 0.0))
-        x = (0.27 * size + 0.0) * np.sin(u * np.pi * 0.78)
+        x = 0.27 * size * np.sin(u * np.pi * 0.78)
         z = 3.38 + 0.36 * size * np.cos(u * np.pi * 0.78) + 0.04 * v
         x = x * np.where(z < 3.3, 1 - 0.25 * np.clip(3.3 - z, 0, 0.3) / 0.3, 1)
         rows.append(np.stack([x, depth + 0.06 * np.cos(half), z], 1))

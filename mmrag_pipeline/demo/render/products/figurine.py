@@ -225,7 +225,7 @@ def _wizard(wave: bool) -> list[Part]:
     parts = [Part("suit", robe), *_arms("suit", "skin", True, 0.13), _head(), *_face(1.72)]
     beard = loft(
         [
-            ring(superellipse(a, b, 2, 40) + [0, y], z)
+            ring(superellipse(a, b, 2, 40) + np.array([0, y]), z)
             for z, a, b, y in (
                 (0.86, 0.02, 0.02, -0.36),
                 (1.0, 0.13, 0.08, -0.38),

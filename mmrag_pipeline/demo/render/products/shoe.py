@@ -10,7 +10,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..mesh import Array, Mesh, box, capsule, ellipsoid, level_set, loft, merge, spline, superellipse, sweep, tube
+from ..mesh import (
+    Array,
+    Mesh,
+    box,
+    capsule,
+    ellipsoid,
+    level_set,
+    loft,
+    merge,
+    spline,
+    superellipse,
+    sweep,
+    tube,
+)
 from ..parts import Part, mirrored, moved, turned
 
 STYLES = ("sneaker", "high-top", "boot", "pump")
@@ -18,7 +31,10 @@ STYLES = ("sneaker", "high-top", "boot", "pump")
 Field = Callable[[Array, Array, Array], Array]
 
 _LENGTH = 3.0
-_WAIST = spline(np.array([(0.0, 0.37), (0.2, 0.37), (0.4, 0.345), (0.55, 0.4), (0.7, 0.47), (0.85, 0.485), (1.0, 0.46)]), 300)
+_WAIST = spline(
+    np.array([(0.0, 0.37), (0.2, 0.37), (0.4, 0.345), (0.55, 0.4), (0.7, 0.47), (0.85, 0.485), (1.0, 0.46)]),
+    300,
+)
 
 
 def shoe(*, style: str = "sneaker", pair: bool = True) -> list[Part]:
@@ -53,7 +69,8 @@ def _foot(
         w = np.maximum(_width(x) * 0.97 + inflate, 1e-3)
         h = np.interp(x / _LENGTH, knots[:, 0], knots[:, 1]) + inflate
         up = z - lift(x)
-        wall = (np.abs(y / w) ** power + np.abs(np.maximum(up, 0) / h) ** power) ** (1 / power)
+        p = power(x) if callable(power) else power
+        wall = (np.abs(y / w) ** p + np.abs(np.maximum(up, 0) / h) ** p) ** (1 / p)
         return np.maximum(
             (wall - 1) * np.minimum(w, h), np.maximum(-up, np.abs(x - _LENGTH / 2) - _LENGTH / 2 - inflate)
         )
@@ -118,7 +135,9 @@ _SNEAKER = [
 def _heights(foot: Field, x: Array, y: Array, top: float) -> Array:
     """How high the surface is over each (x, y), by looking down from above."""
     z = np.linspace(top, 0.1, 300)
-    inside = foot(np.repeat(x[:, None], 300, 1), np.repeat(y[:, None], 300, 1), np.repeat(z[None], len(x), 0)) < 0
+    inside = (
+        foot(np.repeat(x[:, None], 300, 1), np.repeat(y[:, None], 300, 1), np.repeat(z[None], len(x), 0)) < 0
+    )
     return z[inside.argmax(1)]
 
 
@@ -128,7 +147,9 @@ def _laces(foot: Field, rows: int, start: float, stop: float, top: float) -> Mes
     for x in np.linspace(start, stop, rows):
         y = np.linspace(-0.2, 0.2, 17)
         z = _heights(foot, np.full(17, x), y, top)
-        cords.append(tube(np.stack([x + 0.03 * np.sin(y * 8), y, z + 0.025], 1), 0.032, side=(1, 0, 0), count=10))
+        cords.append(
+            tube(np.stack([x + 0.03 * np.sin(y * 8), y, z + 0.025], 1), 0.032, side=(1, 0, 0), count=10)
+        )
     return merge(cords)
 
 
@@ -138,7 +159,14 @@ def _front_laces(foot: Field, rows: int, low: float, high: float) -> Mesh:
     for height in np.linspace(low, high, rows):
         y = np.linspace(-0.19, 0.19, 17)
         x = np.linspace(2.6, 0.8, 300)
-        inside = foot(np.broadcast_to(x, (17, 300)), np.broadcast_to(y[:, None], (17, 300)), np.full((17, 300), height)) < 0
+        inside = (
+            foot(
+                np.broadcast_to(x, (17, 300)),
+                np.broadcast_to(y[:, None], (17, 300)),
+                np.full((17, 300), height),
+            )
+            < 0
+        )
         path = np.stack([x[inside.argmax(1)] + 0.02, y, height + 0.03 * np.sin(y * 8)], 1)
         cords.append(tube(path, 0.03, side=(0, 0, 1), count=10))
     return merge(cords)
@@ -161,7 +189,9 @@ def _sneaker() -> list[Part]:
     )
     stripe = _within(
         bigger,
-        lambda x, y, z: np.maximum(np.abs(z - 0.5 - 0.16 * (x - 0.9) ** 2) - 0.085 * (1 - 0.45 * (x - 0.4)), np.abs(x - 1.05) - 0.7),
+        lambda x, y, z: np.maximum(
+            np.abs(z - 0.5 - 0.16 * (x - 0.9) ** 2) - 0.085 * (1 - 0.45 * (x - 0.4)), np.abs(x - 1.05) - 0.7
+        ),
     )
     tongue = box(0.62, 0.36, 0.08, 0.035).turned("y", 38).moved(1.22, 0, 1.05)
     t = np.linspace(0, 2 * np.pi, 73)
@@ -308,13 +338,19 @@ def _pump() -> list[Part]:
         t = np.clip((x - 0.35) / 1.75, 0, 1)
         return 0.07 + rise * (1 - t * t * (3 - 2 * t)) + 0.03 * np.clip((x - 2.5) / 0.5, 0, 1) ** 2
 
-    foot = _foot(heights, lift=lift, power=3.2)
+    foot = _foot(heights, lift=lift, power=lambda x: np.interp(x, [0, 1.6, 2.4, 3.0], [3.4, 3.4, 2.3, 1.9]))
+    top = spline(
+        np.array([(0, 0.5), (0.25, 0.47), (0.8, 0.33), (1.4, 0.25), (2.0, 0.23), (2.3, 0.26), (3.0, 0.5)]),
+        200,
+    )
 
     def shell(x: Array, y: Array, z: Array) -> Array:
         up = z - lift(x)
-        topline = np.interp(x, [0, 0.25, 0.8, 1.4, 2.0, 2.3, 3.0], [0.5, 0.47, 0.33, 0.25, 0.23, 0.26, 0.5])
+        topline = np.interp(x, top[:, 0], top[:, 1])
         mouth = x - 2.2 + 0.9 * y**2
-        room = np.maximum(np.maximum(np.abs(y) - np.maximum(_width(x) * 0.97 - 0.07, -0.05), 0.06 - up), mouth)
+        room = np.maximum(
+            np.maximum(np.abs(y) - np.maximum(_width(x) * 0.97 - 0.07, -0.05), 0.06 - up), mouth
+        )
         room = np.maximum(room, 0.1 - x)
         above = np.maximum(topline - up, mouth)
         return np.maximum(np.maximum(foot(x, y, z), -room), -above)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..mesh import Mesh, box, capsule, evenly, frames, merge, revolve, superellipse, sweep, torus
+from ..mesh import Mesh, box, capsule, evenly, frames, grid, merge, revolve, superellipse, sweep, torus
 from ..parts import Part, turned
 from .dial import paint
 
@@ -67,8 +67,6 @@ def _case(dial: str) -> list[Part]:
             for r, z in rows
         ]
     )
-    from ..mesh import grid
-
     parts.append(Part("metal", grid(points).turned("y", 90).moved(1.02, 0, -0.06)))
     if dial == "chrono":
         for angle in (35, -35):
@@ -128,9 +126,7 @@ def _loop(count: int) -> np.ndarray:
     t = np.stack([np.zeros(800), oval[:, 0], oval[:, 1] - 1.22], 1)
     start = int(np.argmin(np.abs(t[:200, 1] - 1.1) + 10 * (t[:200, 2] < -1.22)))
     path = np.roll(t, -start, axis=0)[::-1]
-    stop = len(path) - 1
     keep = [p for p in path if not (abs(p[1]) < 1.1 and p[2] > -0.6)]
-    del stop
     return evenly(np.array(keep), count)
 
 
@@ -167,7 +163,7 @@ def _strap() -> list[Part]:
     path = _loop(140)
     taper = 1 - 0.2 * np.sin(np.linspace(0, np.pi, 140))
     band = sweep(path, superellipse(0.46, 0.075, 4, 36), scale=taper)
-    _, across, normal = frames(path, np.array([1.0, 0, 0]))
+    _, _, normal = frames(path, np.array([1.0, 0, 0]))
     stitches = []
     outward = np.sign((normal * (path - path.mean(0))).sum(1))[:, None] * normal
     for i in range(3, 134, 3):

@@ -1,0 +1,127 @@
+"""`run_campaign` through real Dagster runs: planned, pictured once, shown; mistakes in a brief are one sentence."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from PIL import Image
+
+from mmrag_pipeline.definitions import defs
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline_tests.integration.gemini_server import GeminiServer
+from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
+
+BRIEF = """
+title: Spring
+objective: Show the red cape.
+products:
+  - {name: the red cape, query: something red, product_line: lunar}
+scenes:
+  - {name: beach, prompt: "A model wears {{ product.name }} on a beach."}
+placements:
+  - {name: feed, aspect_ratio: "4:5", image_size: 1K}
+  - {name: story, aspect_ratio: "9:16", image_size: 1K}
+schedule: {cron: "0 6 * * 1", timezone: Europe/Berlin}
+budget_usd: 5
+"""
+KEY = "spring__2026-11-23"
+
+
+@pytest.fixture
+def campaign(pipeline: Pipeline) -> Pipeline:
+    pipeline.deliver("lunar__2026-09", {f"{name}.png": colour for name, colour in COLOURS.items()})
+    pipeline.ingest()
+    (pipeline.root / "briefs" / "spring.yaml").write_text(BRIEF)
+    return pipeline
+
+
+def occurrence(pipeline: Pipeline) -> Path:
+    return pipeline.root / "store" / "campaigns" / "spring" / "2026-11-23"
+
+
+def test_an_occurrence_is_pictured_once_and_shown(campaign: Pipeline) -> None:
+    first = campaign.run("run_campaign", KEY).metadata
+    assert first["campaign_plan"]["pictures_planned"] == first["campaign_images"]["made"] == 2
+    assert first["campaign_plan"]["would_cost_usd"] > 0 == first["campaign_images"]["spent_usd"]
+    pictures = sorted((occurrence(campaign) / "images").glob("PREVIEW-*.png"))
+    assert sorted(Image.open(path).size for path in pictures) == [(768, 1376), (928, 1152)]
+    page = (occurrence(campaign) / "gallery.html").read_text()
+    assert "PREVIEW" in page and "the red cape" in page
+
+    written = {path: path.stat().st_mtime_ns for path in (occurrence(campaign) / "images").iterdir()}
+    again = campaign.run("run_campaign", KEY).metadata
+    assert (again["campaign_images"]["made"], again["campaign_images"]["skipped_existing"]) == (0, 2)
+    assert {path: path.stat().st_mtime_ns for path in (occurrence(campaign) / "images").iterdir()} == written
+
+
+def test_a_plan_is_kept_when_the_library_grows_and_made_anew_when_the_brief_changes(campaign: Pipeline) -> None:
+    campaign.run("run_campaign", KEY)
+    campaign.deliver("lunar__2026-10", {"scarlet.png": (230, 20, 20)})
+    campaign.ingest()
+    kept = campaign.run("run_campaign", KEY).metadata
+    assert kept["campaign_plan"]["kept_from_earlier_run"]
+    assert kept["campaign_images"]["made"] == 0
+
+    (campaign.root / "briefs" / "spring.yaml").write_text(BRIEF.replace("on a beach", "in the snow"))
+    changed = campaign.run("run_campaign", KEY).metadata
+    assert not changed["campaign_plan"]["kept_from_earlier_run"]
+    assert changed["campaign_images"]["made"] == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "instead", "says"),
+    [
+        ("objective:", "objectiv:", "objectiv"),
+        ("product_line: lunar", "product_line: lunnar", "lunnar"),
+        ("budget_usd: 5", "budget_usd: 0.001", "budget_usd"),
+        ("0 6 * * 1", "six on mondays", "cron"),
+    ],
+)
+def test_a_mistake_in_a_brief_fails_the_plan_with_its_sentence(
+    campaign: Pipeline, typed: str, instead: str, says: str
+) -> None:
+    (campaign.root / "briefs" / "spring.yaml").write_text(BRIEF.replace(typed, instead))
+    with pytest.raises(UserError, match=says):
+        campaign.run("run_campaign", KEY)
+    assert not occurrence(campaign).exists()
+
+
+def test_gemini_without_a_key_says_which_variable_is_missing(
+    campaign: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "gemini")
+    with pytest.raises(UserError, match="MMRAG_GEMINI_API_KEY"):
+        campaign.run("run_campaign", KEY)
+    assert not list((occurrence(campaign) / "images").glob("*"))
+
+
+def test_gemini_is_paid_once_and_its_key_is_written_nowhere(
+    campaign: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with GeminiServer() as server:
+        monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "gemini")
+        monkeypatch.setenv("MMRAG_GEMINI_API_KEY", server.key)
+        monkeypatch.setenv("MMRAG_GEMINI_BASE_URL", server.url)
+        first = campaign.run("run_campaign", KEY).metadata["campaign_images"]
+        again = campaign.run("run_campaign", KEY).metadata["campaign_images"]
+        assert (first["made"], first["requests"], again["made"], again["requests"]) == (2, 2, 0, 0)
+        assert (len(server.requests), server.problems) == (2, [])
+        assert first["spent_usd"] >= server.billed_usd > 0  # the server counts pictures, the ledger prompts too
+    files = [path for path in campaign.root.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert [path for path in files if server.key.encode() in path.read_bytes()] == []
+
+
+def test_each_brief_has_a_schedule_that_adds_its_occurrence(campaign: Pipeline) -> None:
+    (campaign.root / "briefs" / "broken.yaml").write_text("titel: Oops\n")
+    schedule = defs().get_schedule_def("campaign_spring")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * 1", "Europe/Berlin")
+    with dg.instance_for_test() as instance:
+        due = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)  # six in Berlin
+        with dg.build_schedule_context(instance=instance, scheduled_execution_time=due) as context:
+            request = schedule(context)
+        assert request.partition_key == KEY
+        assert instance.get_dynamic_partitions("campaign_occurrences") == [KEY]
