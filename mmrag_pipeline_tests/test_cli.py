@@ -110,7 +110,7 @@ def test_doctor_masks_secrets_and_says_what_to_do(pipeline: Pipeline, monkeypatc
         (["search", "a cape"], {"MMRAG_CLIP_BATCH_SIZE": "x"}, "MMRAG_CLIP_BATCH_SIZE"),
         (["status"], {"MMRAG_MILVUS_URI": "http://127.0.0.1:1", "MMRAG_MILVUS_TIMEOUT_S": "2"}, "127.0.0.1:1"),
         (["status"], {"MMRAG_MILVUS_URI": "nonsense"}, "MMRAG_MILVUS_URI"),
-        (["demo"], {}, "MMRAG_MEDIA is set"),
+        (["demo"], {"MMRAG_MEDIA": "x"}, "MMRAG_MEDIA"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_sentence_without_a_traceback(

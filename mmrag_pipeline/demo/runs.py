@@ -41,6 +41,7 @@ class DagsterRuns:
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         self._instance = dg.DagsterInstance.get()
         self._defs: dg.Definitions = defs()
+        self._asked_before: set[str] = set()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,8 +50,10 @@ class DagsterRuns:
     def sense_drops(self) -> list[str]:
         """One tick of the drop sensor: adds the partitions it asks for, returns the drops that it wants ingested."""
         from mmrag_pipeline.defs.ingest.sensors import find_drops
+        from mmrag_pipeline.defs.partitions import media_drops
 
         storage = self._instance.daemon_cursor_storage
+        self._asked_before = set(self._instance.get_dynamic_partitions(media_drops.name))
         resources = {"media_library": self._defs.resources["media_library"]}
         with dg.build_sensor_context(
             instance=self._instance,
@@ -63,6 +66,11 @@ class DagsterRuns:
         if result.cursor:
             storage.set_cursor_values({_CURSOR: result.cursor})
         return [request.partition_key for request in result.run_requests or []]
+
+    def unfinished(self, drops: list[str]) -> list[str]:
+        """Those of these drops that an earlier, interrupted demo asked for and never indexed."""
+        done = self._instance.get_materialized_partitions(dg.AssetKey("drop_vectors"))
+        return [drop for drop in drops if drop in self._asked_before and drop not in done]
 
     def add_occurrence(self, key: str) -> None:
         """Register an occurrence, as the brief's schedule does when it is due."""

@@ -6,6 +6,7 @@ are answered, one campaign is planned and pictured. Every step is safe to repeat
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from mmrag_pipeline.demo.runs import DagsterRuns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.find import find, results_sheet
 from mmrag_pipeline.media.library import Drop
-from mmrag_pipeline.settings import Settings
+from mmrag_pipeline.settings import Settings, variable
 
 FIRST_DROPS = ["bags__2026-08", "watches__2026-08"]
 THIRD_DROP = "lunar__2026-09"
@@ -44,14 +45,9 @@ def play(settings: Settings, console: Console) -> None:
     """Play the story and print what happens.
 
     Raises:
-        UserError: the settings point at somebody's own library, which the demo must not write to.
+        UserError: settings point at somebody's own library, server or money, or a run failed.
     """
-    for name, value in (("MMRAG_MEDIA", settings.media), ("MMRAG_CAMPAIGNS", settings.campaigns)):
-        if value:
-            raise UserError(
-                f"the demo plays on its own library and briefs, but {name} is set to {value}: unset it for the demo, "
-                f"or run `make dev` to work on yours."
-            )
+    _require_own_ground(settings)
     started = time.monotonic()
     totals = Totals()
     media_root = Path(settings.media_root)
@@ -89,6 +85,20 @@ def play(settings: Settings, console: Console) -> None:
     _next_steps(console, settings, sheets, gallery)
 
 
+def _require_own_ground(settings: Settings) -> None:
+    """The demo must not write to somebody's library, collection or Dagster instance, nor spend money."""
+    ours = {"media", "campaigns", "milvus_uri", "clip_model", "image_backend"}
+    taken = [variable(name) for name in sorted(ours & settings.model_fields_set)]
+    home = os.environ.get("DAGSTER_HOME")
+    if home and Path(home) != Path(settings.store, "dagster").absolute():
+        taken.append("DAGSTER_HOME")
+    if taken:
+        raise UserError(
+            f"the demo plays on the embedded defaults, but {', '.join(taken)} {'is' if len(taken) == 1 else 'are'} set: "
+            f"unset {'it' if len(taken) == 1 else 'them'} for the demo, or run `make dev` to work on your own library."
+        )
+
+
 def _heading(console: Console, text: str) -> None:
     console.print(f"\n[bold]{text}[/]")
 
@@ -97,7 +107,7 @@ def _ingest(runs: DagsterRuns, console: Console, totals: Totals, drops: list[Dro
     """Deliver drops, let the sensor find them, and run what it asks for."""
     for drop in drops:
         deliver(drop, media_root)
-    asked = runs.sense_drops()
+    asked = list(dict.fromkeys(runs.sense_drops() + runs.unfinished([drop.key for drop in drops])))
     if not asked:
         console.print(f"  sensor: {', '.join(drop.key for drop in drops)}: nothing new")
     for number, key in enumerate(asked, 1):
@@ -123,9 +133,9 @@ def _reindex(runs: DagsterRuns, console: Console, totals: Totals) -> None:
     staged, live = outcome.metadata["staged_media_index"], outcome.metadata["media_index"]
     totals.upserted += staged["upserted"]
     totals.deleted += staged["deleted"]
-    did = f"alias moved to {live['collection']}" if live["swapped"] else f"{live['collection']} stays live"
     console.print(
-        f"  {staged['mode']}: {staged['rows']} rows, {staged['checks_passed']} checks passed; {did}"
+        f"  {staged['rows']} rows {staged['mode']}, {staged['checks_passed']} checks passed; "
+        f"{live['alias']} -> {live['collection']}{'' if live['swapped'] else ', where it was'}"
         f"  ({outcome.seconds:.1f} s)",
         highlight=False,
     )

@@ -1,10 +1,11 @@
-"""The committed demo library: complete, small, honestly labelled, and with the defects that it is meant to have."""
+"""The committed demo library: complete, small, honestly labelled, with the defects it is meant to have."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_the_promo_is_a_short_square_film_with_several_shots():
         assert (stream.width, stream.height) == (480, 480)
         frames = [f.to_ndarray(format="gray8").astype(float) for f in film.decode(stream)]
         assert 4 <= len(frames) / float(stream.average_rate) <= 7
-    jumps = [np.abs(a - b).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    jumps = [np.abs(a - b).mean() for a, b in pairwise(frames)]
     assert 3 <= sum(jump > 15 for jump in jumps) <= 5
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,8 +85,3 @@ def writes(milvus: Milvus, monkeypatch: pytest.MonkeyPatch) -> Writes:
 
     monkeypatch.setattr(milvus, "_call", listening)
     return seen
-
-
-@pytest.fixture
-def impatient(milvus_config: MilvusConfig) -> MilvusConfig:
-    return replace(milvus_config, timeout_s=3, wait_s=0.5)

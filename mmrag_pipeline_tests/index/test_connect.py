@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -258,3 +259,25 @@ def test_importing_the_room_loads_no_pymilvus():
         """
     )
     assert process.wait(60) == 0, process.stderr.read()
+
+
+def test_a_finished_write_is_read_by_another_connection_at_once(milvus_config):
+    """pymilvus's iterators ignore the consistency level they are given; ours must not miss rows."""
+    with connect(milvus_config) as writer, connect(milvus_config) as reader:
+        live = ingest(writer, WATCHES).collection
+        rows = writer.get(live, [WATCHES.id_of("gold.jpg")], ["*"])
+        gold = rows[WATCHES.id_of("gold.jpg")]
+        for number in range(3):
+            copy = gold | {"id": f"{number:032x}", "path": f"copy-{number}.jpg"}
+            writer.upsert(live, [copy | {"embedding": np.asarray(gold["embedding"], np.float32)}])
+            assert copy["id"] in live_ids(reader)
+            assert reader.count(live) == 5 + number
+
+
+def test_an_alias_that_starts_like_another_one_owns_only_its_collections(lite_config):
+    with connect(lite_config) as longer:
+        ingest(longer, WATCHES)
+        with connect(replace(lite_config, alias="media")) as milvus:
+            assert milvus.live() is None and milvus.collections() == []
+            with pytest.raises(ValueError, match="not made by this pipeline"):
+                milvus.drop(longer.live().name)

@@ -2,7 +2,7 @@
 
 Made again with `python -m mmrag_pipeline.demo.render library` (its seed is `SEED`).
 To change the library: change a line here, delete the pictures it concerns, run that, commit both.
-Look-alikes are on purpose: the Aurora comes in four metals, and only the metal differs.
+Look-alikes are on purpose: in gold, silver and rose gold, the Aurora differs in nothing but its metal.
 """
 
 from __future__ import annotations
@@ -387,7 +387,7 @@ FIGURINES = _items(
         (("front", "lilac pastel"),),
     ),
     (
-        "FG-007-GLD",
+        "FG-007-BLK",
         "captain-comet-black",
         "Captain Comet figurine, midnight edition, black suit and gold cape",
         Look("figurine", "hero", "black", "vinyl", "mustard", shape=3),

@@ -24,6 +24,10 @@ from mmrag_pipeline.demo.train.words import Caption, with_article
 log = logging.getLogger(__name__)
 
 
+#: how strongly the projection is held to where it started
+PULL = 0.001
+
+
 @dataclass
 class CaptionPool:
     """All captions of all training pictures, tokenised once, with their claims as tag numbers."""
@@ -88,9 +92,11 @@ class JointTraining:
         classifier: nn.Linear,
         pool: CaptionPool,
         features: torch.Tensor,
+        weights: np.ndarray,
         seed: int,
     ) -> None:
         self.project, self.text, self.pool, self.features = project, text, pool, features
+        self.weights = weights / weights.sum()
         self.rng = np.random.default_rng(seed)
         self.scale = nn.Parameter(torch.tensor(20.0).log())
         self.names, self.classes = imagenet_phrases()
@@ -99,7 +105,7 @@ class JointTraining:
 
     def batch(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pictures, the view of each and a caption for each."""
-        pictures = self.rng.choice(len(self.pool.of_picture), size, replace=False)
+        pictures = self.rng.choice(len(self.weights), size, replace=False, p=self.weights)
         views = self.rng.integers(len(self.features), size=size)
         captions = np.array([self.rng.choice(self.pool.of_picture[i]) for i in pictures])
         return pictures, views, captions
@@ -129,8 +135,8 @@ class JointTraining:
         images = normalize(self.project(seen), dim=-1)
         words = self.text(self.with_noise(self.pool.tokens[captions]))
         loss = right_share(self.scale.exp() * images @ words.T, self.pool.matches(pictures, captions))
-        pull = (self.project.weight - self.start).square().mean()
-        return loss + 0.5 * self.names_loss(size // 2) + 20 * pull
+        pull = (self.project.weight - self.start).square().sum()
+        return loss + 0.5 * self.names_loss(size // 2) + PULL * pull
 
     def fit(self, *, steps: int, size: int = 256, rate: float = 2e-3, image_rate: float = 3e-4) -> None:
         """AdamW with warm-up and cosine decay."""

@@ -219,7 +219,7 @@ def describe(
     noun = words[0] if rng.random() < 0.45 else rng.choice(words)
     tags = {thing}
     colour = material = ""
-    if colours and rng.random() < 0.75:
+    if colours and rng.random() < 0.85:
         name = colours[0] if rng.random() < 0.6 else rng.choice(colours)
         tags.add(name)
         colour = COLOURS[name][0] if rng.random() < 0.5 else rng.choice(COLOURS[name])
@@ -227,7 +227,7 @@ def describe(
         name = rng.choice(materials)
         tags.add(name)
         material = rng.choice(MATERIALS.get(name, (name,)))
-    if colour and rng.random() < 0.05:  # the colour alone, so that it is learned apart from the thing
+    if colour and rng.random() < 0.1:  # the colour alone, so that it is learned apart from the thing
         return Caption(f"something {colour}", frozenset({name for name in tags if name in COLOURS}))
     phrase = noun_phrase(noun, colour=colour, material=material, rng=rng)
     frame = rng.choice(FRAMES)
