@@ -67,6 +67,12 @@ class DagsterRuns:
             storage.set_cursor_values({_CURSOR: result.cursor})
         return [request.partition_key for request in result.run_requests or []]
 
+    def drops(self) -> list[str]:
+        """Drops that have a partition."""
+        from mmrag_pipeline.defs.partitions import media_drops
+
+        return list(self._instance.get_dynamic_partitions(media_drops.name))
+
     def unfinished(self, drops: list[str]) -> list[str]:
         """Those of these drops that an earlier, interrupted demo asked for and never indexed."""
         done = self._instance.get_materialized_partitions(dg.AssetKey("drop_vectors"))
@@ -85,8 +91,15 @@ class DagsterRuns:
         keys = self._instance.get_dynamic_partitions(campaign_occurrences.name)
         return [key for key in keys if key.startswith(f"{campaign}__")]
 
-    def run(self, job: str, partition_key: str | None = None, *, config: dict[str, Any] | None = None) -> RunOutcome:
-        """Execute a job; `config` is its run config, as one would type it in the UI.
+    def run(
+        self,
+        job: str,
+        partition_key: str | None = None,
+        *,
+        config: dict[str, Any] | None = None,
+        only: list[str] | None = None,
+    ) -> RunOutcome:
+        """Execute a job, or only these of its assets; `config` is run config, as one would type it in the UI.
 
         Raises:
             UserError: the run failed for a reason that a person can mend; the sentence is the asset's own.
@@ -94,7 +107,11 @@ class DagsterRuns:
         """
         started = time.monotonic()
         result = self._defs.resolve_job_def(job).execute_in_process(
-            run_config=_QUIET | (config or {}), instance=self._instance, partition_key=partition_key, raise_on_error=False
+            run_config=_QUIET | (config or {}),
+            instance=self._instance,
+            partition_key=partition_key,
+            asset_selection=[dg.AssetKey(name) for name in only] if only else None,
+            raise_on_error=False,
         )
         if not result.success:
             raise _failure(result)

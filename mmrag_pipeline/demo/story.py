@@ -16,8 +16,11 @@ from rich.console import Console
 
 from mmrag_pipeline.demo.delivery import deliver, deliver_briefs, packaged_drops
 from mmrag_pipeline.demo.runs import DagsterRuns
+from mmrag_pipeline import wiring
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.find import find, results_sheet
+from mmrag_pipeline.index.milvus import connect
+from mmrag_pipeline.index.status import live_status
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.settings import Settings, variable
 
@@ -56,6 +59,7 @@ def play(settings: Settings, console: Console) -> None:
     later = [key for key in drops if key not in (*FIRST_DROPS, THIRD_DROP)]
 
     with DagsterRuns(settings) as runs:
+        _follow_model(runs, settings, console, totals)
         _heading(console, "Two drops arrive and are ingested")
         _ingest(runs, console, totals, [drops[key] for key in FIRST_DROPS], media_root)
         _heading(console, "The nightly reindex checks the index and publishes it")
@@ -101,6 +105,21 @@ def _require_own_ground(settings: Settings) -> None:
 
 def _heading(console: Console, text: str) -> None:
     console.print(f"\n[bold]{text}[/]")
+
+
+def _follow_model(runs: DagsterRuns, settings: Settings, console: Console, totals: Totals) -> None:
+    """After an upgrade that brings another demo model: embed beside what is live, the reindex swaps it in."""
+    with connect(wiring.milvus(settings)) as milvus:
+        live = live_status(milvus)
+    if live.fingerprint in (None, wiring.encoder(settings).fingerprint):
+        return
+    _heading(console, "The demo model is another one than last time: every drop is embedded again beside what is live")
+    for key in runs.drops():
+        outcome = runs.run("ingest_drop", key, only=["drop_manifest", "clip_embeddings"])
+        computed = outcome.metadata["clip_embeddings"]["computed"]
+        totals.embedded += computed
+        console.print(f"  {key}: {computed} embedded  ({outcome.seconds:.1f} s)", highlight=False)
+    _reindex(runs, console, totals)
 
 
 def _ingest(runs: DagsterRuns, console: Console, totals: Totals, drops: list[Drop], media_root: Path) -> None:

@@ -29,7 +29,9 @@ def titles() -> dict[tuple[str, str], str]:
     for catalogue in PACKAGED_LIBRARY.glob("*/*/metadata.csv"):
         line, drop = catalogue.parts[-3:-1]
         with catalogue.open() as file:
-            found.update({(f"{line}__{drop}", row["path"]): row["title"].lower() for row in csv.DictReader(file)})
+            found.update(
+                {(f"{line}__{drop}", row["path"]): row["title"].lower() for row in csv.DictReader(file)}
+            )
     return found
 
 

@@ -1,6 +1,6 @@
 """Writes the committed demo library: pictures, metadata.csv in every drop, a promo video, a few defects.
 
-Same seed, same machine type, same bytes. `mmrag_pipeline/demo/library` is the result.
+Same seed, same pictures, to within one level of 255 here and there (parallel sums).
 """
 
 from __future__ import annotations

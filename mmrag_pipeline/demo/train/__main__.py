@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--evaluate", action="store_true", help="only print the scores of the model in --out")
+    parser.add_argument("--evaluate", action="store_true", help="only score the model in --out")
     return parser.parse_args()
 
 
@@ -71,23 +70,18 @@ def train(options: argparse.Namespace, known: list[pictures.Picture]) -> None:
 
 
 def main() -> None:
-    """Trains unless asked to evaluate only; evaluates; writes the card."""
+    """Trains unless asked to evaluate only; prints the scores; writes the card."""
     options = arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
     known = pictures.real_pictures(options.data)
     if options.renders:
         known += pictures.renders(options.renders)
-    started = time.monotonic()
     if not options.evaluate:
         train(options, known)
-    seconds = time.monotonic() - started
     result = scores(Loaded.from_folder(options.out), known)
     print(json.dumps(result, indent=2))
-    if not options.evaluate:
-        card.write(
-            options.out / "MODEL_CARD.md", scores=result, known=known, seed=options.seed, seconds=seconds
-        )
+    card.write(options.out / "MODEL_CARD.md", scores=result, known=known)
 
 
 if __name__ == "__main__":

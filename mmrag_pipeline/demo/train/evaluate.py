@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from mmrag_pipeline.demo.train.pictures import Picture
+from mmrag_pipeline.demo.train.queries import QUERIES, described_pictures
 from mmrag_pipeline.demo.train.words import COLOURS, THINGS, with_article
 
 TEN_CLASSES = (
@@ -122,7 +123,19 @@ def scores(loaded: Loaded, pictures: list[Picture]) -> dict[str, float]:
     started = time.monotonic()
     images = loaded.pictures([picture.path for picture in held_out])
     speed = {"pictures a second from JPEG": len(held_out) / (time.monotonic() - started)}
-    return speed | held_out_scores(loaded, held_out, images)
+    return speed | held_out_scores(loaded, held_out, images) | library_scores(loaded)
+
+
+def library_scores(loaded: Loaded) -> dict[str, float]:
+    """Share of the queries whose best hits in the demo library are all right."""
+    shelf = described_pictures()
+    ranks = loaded.words([query for query, _, _ in QUERIES]) @ loaded.pictures([path for path, _ in shelf]).T
+    order = ranks.argsort(dim=1, descending=True).tolist()
+    right = [
+        all(wanted <= shelf[i][1] for i in best[:top])
+        for best, (_, top, wanted) in zip(order, QUERIES, strict=True)
+    ]
+    return {f"demo library, {len(QUERIES)} queries, top 1 to 3 all right": sum(right) / len(right)}
 
 
 def held_out_scores(loaded: Loaded, held_out: list[Picture], images: torch.Tensor) -> dict[str, float]:
