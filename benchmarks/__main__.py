@@ -19,11 +19,10 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workloads", nargs="*", default=WORKLOADS, metavar="WORKLOAD")
-    parser.add_argument(
-        "--quick", action="store_true", help="few pictures, few repeats: does it run, do both sides agree"
-    )
+    parser.add_argument("--quick", action="store_true", help="few repeats: does it run, do both sides agree")
     options = parser.parse_args()
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    processor = platform.processor() or platform.machine()
+    machine = f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"machine: {machine}")
     for name in options.workloads:
         result: Result = importlib.import_module(f"benchmarks.{name}.run").run(quick=options.quick)

@@ -135,7 +135,7 @@ def doctor() -> None:
 
 
 def _plain(text: str) -> str:
-    """Text from files and errors, shown as it is: square brackets are not markup, control characters not terminal codes."""
+    """Text from files and errors as it is: brackets are not markup, control characters not terminal codes."""
     from rich.markup import escape
 
     return escape("".join(char if char.isprintable() or char == "\n" else "?" for char in text))

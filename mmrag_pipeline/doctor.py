@@ -64,9 +64,7 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Check each component in turn; a component that fails doesn't keep the others from being looked at."""
     for name in unknown_variables():
-        yield Finding(
-            "settings", "warning", f"{name} is set but no setting reads it: correct its name or unset it."
-        )
+        yield Finding("settings", "warning", f"{name} is set but no setting reads it: correct its name or unset it.")
     checks: list[tuple[str, Callable[[Settings], Finding]]] = [
         ("store", _store),
         ("media library", _media),
@@ -156,12 +154,8 @@ def _campaigns(settings: Settings) -> Finding:
     folder = settings.campaigns_root
     if not os.path.isdir(folder):
         if settings.campaigns:
-            raise UserError(
-                f"the campaigns folder {folder} does not exist: create it or correct MMRAG_CAMPAIGNS."
-            )
-        return Finding(
-            "campaigns", "warning", f"no briefs: put *.yaml into {folder}, or set MMRAG_CAMPAIGNS."
-        )
+            raise UserError(f"the campaigns folder {folder} does not exist: create it or correct MMRAG_CAMPAIGNS.")
+        return Finding("campaigns", "warning", f"no briefs: put *.yaml into {folder}, or set MMRAG_CAMPAIGNS.")
     briefs = load_briefs(folder, model=settings.gemini_model)
     if briefs.problems:
         raise UserError(" ".join(problem.sentence for problem in briefs.problems))

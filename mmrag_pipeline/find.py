@@ -44,9 +44,7 @@ def find(
         UserError: nothing to look for, an unreadable picture, or no collection made with the model in force.
     """
     if not (text and text.strip()) and image is None:
-        raise UserError(
-            'there is nothing to look for: give words (mmrag search "a red dress") or --image FILE.'
-        )
+        raise UserError('there is nothing to look for: give words (mmrag search "a red dress") or --image FILE.')
     request = SearchRequest(
         text=text.strip() if text else None,
         image=_open(image, settings) if image else None,

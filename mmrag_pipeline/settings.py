@@ -57,9 +57,7 @@ class Settings(BaseSettings):
     image_backend: Literal["preview", "gemini"] = Field(
         "preview", description="Who makes campaign pictures: preview (offline, free) or gemini (paid)."
     )
-    gemini_api_key: SecretStr | None = Field(
-        None, description="Gemini Developer API key; only gemini uses it."
-    )
+    gemini_api_key: SecretStr | None = Field(None, description="Gemini Developer API key; only gemini uses it.")
     gemini_model: str = Field("gemini-nano-banana-2.1", description="Gemini image model.")
     gemini_base_url: str = Field(
         "https://generativelanguage.googleapis.com",

@@ -59,9 +59,7 @@ def read_status(settings: Settings) -> Status:
         table = manifests.read(key)
         wanted.update(_ok_ids(table))
         summary = embeddings.summary(fingerprint, key) if fingerprint else None
-        drops.append(
-            DropStatus(key, dict(Counter(table["status"].to_pylist())), summary.rows if summary else 0)
-        )
+        drops.append(DropStatus(key, dict(Counter(table["status"].to_pylist())), summary.rows if summary else 0))
     with connect(wiring.milvus(settings)) as milvus:
         live = live_status(milvus)
         in_sync = live_ids(milvus) == wanted

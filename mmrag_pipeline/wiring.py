@@ -6,16 +6,14 @@ from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.embedding.clip import ClipEncoder
 from mmrag_pipeline.embedding.model import ModelSpec
 from mmrag_pipeline.index.milvus import MilvusConfig
-from mmrag_pipeline.media.rules import Limits
 from mmrag_pipeline.media.library import MediaLibrary
+from mmrag_pipeline.media.rules import Limits
 from mmrag_pipeline.settings import Settings
 from mmrag_pipeline.store import Store
 
 
 def encoder(settings: Settings) -> ClipEncoder:
-    spec = ModelSpec.parse(
-        settings.clip_model, precision=settings.clip_precision, device=settings.clip_device
-    )
+    spec = ModelSpec.parse(settings.clip_model, precision=settings.clip_precision, device=settings.clip_device)
     return ClipEncoder(spec, Store(settings.store))
 
 

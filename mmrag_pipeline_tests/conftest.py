@@ -50,9 +50,7 @@ def small_clip(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> s
         "resize_mode": "shortest",
         "fill_color": 0,
     }
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
-    )
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
     shutil.copy(source / "demo-lite0-clip.fp16.pt", folder / "open_clip_pytorch_model.bin")
     return f"local-dir:{folder}"
 

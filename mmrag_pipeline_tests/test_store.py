@@ -12,9 +12,7 @@ from upath import UPath
 from mmrag_pipeline.store import read_table, write_bytes, write_table
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = UPath(tmp_path) / "file"
     write_bytes(path, b"old")
 

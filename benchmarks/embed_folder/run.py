@@ -21,8 +21,8 @@ from mmrag_pipeline.embedding.clip import ClipEncoder
 from mmrag_pipeline.embedding.engine import embed_drop
 from mmrag_pipeline.embedding.model import ModelSpec
 from mmrag_pipeline.embedding.store import EmbeddingStore
-from mmrag_pipeline.media.rules import Limits
 from mmrag_pipeline.media.pictures import load_picture
+from mmrag_pipeline.media.rules import Limits
 from mmrag_pipeline.store import Store
 
 

@@ -49,9 +49,7 @@ class _Part(BaseModel):
 class Product(_Part):
     """Which product: by `sku`, or by a `query` that the index answers (the best hit decides the product)."""
 
-    name: Text | None = Field(
-        None, description="What the brand calls it; scenes use it as {{ product.name }}."
-    )
+    name: Text | None = Field(None, description="What the brand calls it; scenes use it as {{ product.name }}.")
     sku: Text | None = None
     query: Text | None = None
     product_line: Text | None = None
@@ -78,9 +76,7 @@ class Product(_Part):
 
 class Scene(_Part):
     name: Slug
-    prompt: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=templates.MAX_SCENE)
-    ]
+    prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=templates.MAX_SCENE)]
 
     @field_validator("prompt")
     @classmethod
@@ -142,9 +138,7 @@ class Schedule(_Part):
     def occurrence(self, at: datetime) -> str:
         """Name of the occurrence due at an aware time: the local date, with the time where it is needed."""
         local = at.astimezone(ZoneInfo(self.timezone))
-        return local.strftime(
-            "%Y-%m-%dT%H%M" if due.due_more_than_daily(self.cron, self.timezone) else "%Y-%m-%d"
-        )
+        return local.strftime("%Y-%m-%dT%H%M" if due.due_more_than_daily(self.cron, self.timezone) else "%Y-%m-%d")
 
 
 class Brief(_Part):
@@ -164,9 +158,7 @@ class Brief(_Part):
     backend: Literal["preview", "gemini"] | None = Field(None, description="Default: MMRAG_IMAGE_BACKEND.")
     model: str | None = Field(None, description="Default: MMRAG_GEMINI_MODEL.")
     schedule: Schedule | None = None
-    budget_usd: float = Field(
-        gt=0, description="Most that this campaign may spend, all occurrences together."
-    )
+    budget_usd: float = Field(gt=0, description="Most that this campaign may spend, all occurrences together.")
     budget_usd_per_occurrence: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
@@ -236,9 +228,7 @@ class Briefs:
                 return brief
         own = [p.sentence for p in self.problems if UPath(p.file).stem == campaign]
         known = ", ".join(brief.campaign for brief in self.good) or "none"
-        raise UserError(
-            "\n".join(own) or f"there is no usable brief for campaign {campaign!r}; there are: {known}."
-        )
+        raise UserError("\n".join(own) or f"there is no usable brief for campaign {campaign!r}; there are: {known}.")
 
 
 def load_brief(path: UPath | str, *, model: str | None = None) -> Brief:
@@ -261,9 +251,7 @@ def load_brief(path: UPath | str, *, model: str | None = None) -> Brief:
     except (YamlMistake, UnicodeDecodeError) as error:
         raise BriefError([f"{file} is not readable as YAML: {error}; correct it there."]) from None
     if not isinstance(raw, dict):
-        raise BriefError(
-            [f"{file} holds no brief: write keys such as title, products, scenes and placements."]
-        )
+        raise BriefError([f"{file} holds no brief: write keys such as title, products, scenes and placements."])
     try:
         brief = Brief.model_validate({"campaign": path.stem, **raw})
     except ValidationError as error:
@@ -296,9 +284,7 @@ def load_briefs(folder: UPath | str, *, model: str | None = None) -> Briefs:
             problems += [BriefProblem(file.name, sentence) for sentence in error.sentences]
             continue
         if brief.campaign in good:
-            sentence = (
-                f"{file.name}: campaign {brief.campaign!r} is already that of another file; rename one."
-            )
+            sentence = f"{file.name}: campaign {brief.campaign!r} is already that of another file; rename one."
             problems.append(BriefProblem(file.name, sentence))
         else:
             good[brief.campaign] = brief
@@ -341,8 +327,7 @@ def _fits(placement: Placement, model: ImageModel) -> bool:
 
 def _budget_mistakes(brief: Brief, model: ImageModel) -> list[str]:
     price = min(
-        model.price(placement.image_size, references=brief.references.max_per_product)
-        for placement in brief.placements
+        model.price(placement.image_size, references=brief.references.max_per_product) for placement in brief.placements
     )
     return [
         f"{key}: {budget:g} USD is below the price of one picture (up to {price:.4f} USD with {model.id}); "

@@ -108,9 +108,7 @@ def _entry(plan: CampaignPlan, variant: Variant, images: UPath, thumbs: dict[str
         state=state if state in STATES else "missing",
         reason=reason,
         picture=shown,
-        size=f"{picture['width']} x {picture['height']}"
-        if picture
-        else f"{variant.width} x {variant.height}",
+        size=f"{picture['width']} x {picture['height']}" if picture else f"{variant.width} x {variant.height}",
         usd=cost.get("usd", 0.0) + cost.get("earlier_usd", 0.0),
         made_at=sidecar.get("created_at", "")[:16].replace("T", " "),
         file=picture.get("file", ""),

@@ -234,9 +234,7 @@ class _Maker:
         self._note(variant, "failed", reason)
         return self._outcome(variant, "failed", reason)
 
-    def _call(
-        self, variant: Variant, request: GenerationRequest, reservation: Reservation | None
-    ) -> PictureOutcome:
+    def _call(self, variant: Variant, request: GenerationRequest, reservation: Reservation | None) -> PictureOutcome:
         calls = Calls()
         try:
             result = generate_with_retries(
@@ -273,9 +271,7 @@ class _Maker:
             )
             self._settle(reservation, status, usd, calls.sent, estimated=estimated, detail=result.reason)
             return self._outcome(variant, status, result.reason, requests=calls.sent, usd=usd)
-        picture = _picture(
-            stem(self.plan, variant), result.picture, result.format, result.width, result.height
-        )
+        picture = _picture(stem(self.plan, variant), result.picture, result.format, result.width, result.height)
         write_bytes(self.images / picture.file, result.picture)
         self._commit(variant, picture, reservation, calls.sent, usd, estimated, result)
         self._settle(reservation, GENERATED, usd, calls.sent, estimated=estimated)
@@ -297,9 +293,7 @@ class _Maker:
                 size = image.size
             picture = _picture(stem(self.plan, variant), data, format_, *size)
             self._commit(variant, picture, reservation, 1, reservation.usd, True, None)
-            self._settle(
-                reservation, GENERATED, reservation.usd, 1, estimated=True, detail="recovered after a crash"
-            )
+            self._settle(reservation, GENERATED, reservation.usd, 1, estimated=True, detail="recovered after a crash")
             return self._outcome(variant, "skipped_existing", file=picture.file)
         return None
 

@@ -84,9 +84,7 @@ class Ledger:
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            if not connection.execute(
-                "SELECT 1 FROM sqlite_master WHERE name = 'settlements_keep'"
-            ).fetchone():
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'settlements_keep'").fetchone():
                 connection.executescript(_SCHEMA)
 
     def __repr__(self) -> str:
@@ -193,9 +191,7 @@ class Ledger:
         }
         kept = {clause: value for clause, value in wanted.items() if value is not None}
         with self._connection() as connection:
-            (micro,) = connection.execute(
-                _SPENT + (" AND ".join(kept) or "1"), tuple(kept.values())
-            ).fetchone()
+            (micro,) = connection.execute(_SPENT + (" AND ".join(kept) or "1"), tuple(kept.values())).fetchone()
         return micro / 1e6
 
     def attempts(self, key: str | None = None) -> list[dict[str, object]]:
@@ -219,15 +215,11 @@ class Ledger:
                 f"the ledger {self.path} can't be opened ({error}): check that its folder is writable."
             ) from error
         try:
-            connection.execute(
-                "PRAGMA synchronous = FULL"
-            )  # money: a power cut must not forget a reservation
+            connection.execute("PRAGMA synchronous = FULL")  # money: a power cut must not forget a reservation
             yield connection
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                raise Unavailable(
-                    f"the ledger {self.path} stayed locked for {self._wait_s:g} s: try again."
-                ) from error
+                raise Unavailable(f"the ledger {self.path} stayed locked for {self._wait_s:g} s: try again.") from error
             raise
         finally:
             connection.close()
@@ -235,9 +227,7 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._connection() as connection:
-            connection.execute(
-                "BEGIN IMMEDIATE"
-            )  # readers of the sum and writers of the row are one: no cap is passed
+            connection.execute("BEGIN IMMEDIATE")  # readers of the sum and writers of the row are one: no cap is passed
             try:
                 yield connection
             except BaseException:

@@ -31,9 +31,7 @@ def _say(mistake: Any, model: type[BaseModel]) -> str:
     match mistake["type"]:
         case "extra_forbidden":
             near = _nearest(place, model)
-            hint = (
-                f"did you mean {near!r}?" if near else f"known keys: {', '.join(_keys(model, place[:-1]))}."
-            )
+            hint = f"did you mean {near!r}?" if near else f"known keys: {', '.join(_keys(model, place[:-1]))}."
             return f"unknown key {str(place[-1])!r}{inside}: {hint}"
         case "missing":
             return f"the key {str(place[-1])!r} is missing{inside}: add it."

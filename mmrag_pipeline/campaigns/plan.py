@@ -137,9 +137,7 @@ class CampaignPlan:
 
     def with_budget_of(self, brief: Brief) -> CampaignPlan:
         """The same plan with the brief's budget of today: a raised cap needs no new plan."""
-        return replace(
-            self, budget_usd=brief.budget_usd, budget_usd_per_occurrence=brief.budget_usd_per_occurrence
-        )
+        return replace(self, budget_usd=brief.budget_usd, budget_usd_per_occurrence=brief.budget_usd_per_occurrence)
 
 
 def plan_campaign(
@@ -177,9 +175,7 @@ def plan_campaign(
         selection = select(product, finder, wanted=brief.references.max_per_product)
         references, unreadable = _references(selection.candidates, pictures, brief.references.max_per_product)
         if references:
-            layout = _Layout(
-                brief, occurrence, product, references, selection.candidates[0], backend, chosen_model
-            )
+            layout = _Layout(brief, occurrence, product, references, selection.candidates[0], backend, chosen_model)
             variants += layout.variants()
             said = f"{len(references)} references"
         else:
@@ -262,9 +258,7 @@ class _Layout:
     def variants(self) -> Iterator[Variant]:
         brief = self.brief
         numbers = range(1, brief.n + 1)
-        for scene, placement, locale, number in combinations(
-            brief.scenes, brief.placements, brief.locales, numbers
-        ):
+        for scene, placement, locale, number in combinations(brief.scenes, brief.placements, brief.locales, numbers):
             yield self._variant(scene, placement, locale, number)
 
     def _variant(self, scene: Scene, placement: Placement, locale: str, number: int) -> Variant:
@@ -282,9 +276,7 @@ class _Layout:
                 references=len(references),
             )
         except ValueError as error:
-            raise UserError(
-                f"campaign {brief.campaign}: scene {scene.name} for {product.id}: {error}."
-            ) from None
+            raise UserError(f"campaign {brief.campaign}: scene {scene.name} for {product.id}: {error}.") from None
         coordinates = (
             brief.campaign,
             self.occurrence,

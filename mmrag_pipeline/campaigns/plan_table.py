@@ -55,9 +55,7 @@ def read_plan(path: UPath) -> CampaignPlan:
     try:
         return from_table(read_table(path))
     except FileNotFoundError:
-        raise UserError(
-            f"there is no plan {path}: materialize campaign_plan for this occurrence first."
-        ) from None
+        raise UserError(f"there is no plan {path}: materialize campaign_plan for this occurrence first.") from None
 
 
 def find_plan(path: UPath) -> CampaignPlan | None:

@@ -37,9 +37,7 @@ def encode_reference(image: Image.Image) -> EncodedReference:
     """JPEG of an upright RGB picture, longest side <= 1024, no metadata; the same picture gives the same
     bytes.
     """
-    small = Image.frombytes(
-        "RGB", image.size, image.convert("RGB").tobytes()
-    )  # leaves EXIF, ICC and XMP behind
+    small = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())  # leaves EXIF, ICC and XMP behind
     small.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     sink = io.BytesIO()
     small.save(sink, "JPEG", quality=92, subsampling=0, optimize=False, progressive=False)

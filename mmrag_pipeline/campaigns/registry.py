@@ -66,9 +66,7 @@ class ImageModel:
                 f"{where}: {self.id} makes no aspect_ratio {ratio!r}; write one of {', '.join(self.ratios)}."
             )
         if size not in self.usd_per_image:
-            raise UserError(
-                f"{where}: {self.id} makes no image_size {size!r}; write one of {', '.join(self.sizes)}."
-            )
+            raise UserError(f"{where}: {self.id} makes no image_size {size!r}; write one of {', '.join(self.sizes)}.")
         if references > self.max_references:
             raise UserError(
                 f"{where}: {references} references are more than the {self.max_references} that "

@@ -16,9 +16,7 @@ from croniter.croniter import CroniterError
 from mmrag_pipeline.errors import UserError
 
 _KEY = re.compile(r"([a-z0-9][a-z0-9-]*)__(\d{4}-\d{2}-\d{2}(?:T\d{4})?)")
-_RANDOM = re.compile(
-    r"(?i)(?<![a-z])[hr](?![a-z])"
-)  # croniter's hashed and random fields: never the same twice
+_RANDOM = re.compile(r"(?i)(?<![a-z])[hr](?![a-z])")  # croniter's hashed and random fields: never the same twice
 
 
 @dataclass(frozen=True, order=True)

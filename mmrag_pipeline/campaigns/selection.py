@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 class ReferenceFinder(Protocol):
     """What a plan asks of the index. Hits come best first."""
 
-    def by_text(
-        self, text: str, *, product_line: str | None, min_score: float | None, limit: int
-    ) -> Sequence[Hit]: ...
+    def by_text(self, text: str, *, product_line: str | None, min_score: float | None, limit: int) -> Sequence[Hit]: ...
 
     def by_sku(self, sku: str, *, product_line: str | None, limit: int) -> Sequence[Hit]: ...
 
@@ -76,9 +74,7 @@ def select(product: Product, finder: ReferenceFinder, *, wanted: int) -> Selecti
     best = hits[0]
     if not best.sku:
         return _best([Chosen(best, best.score)])
-    found = [
-        Chosen(hit, hit.score) for hit in hits if (hit.sku, hit.product_line) == (best.sku, best.product_line)
-    ]
+    found = [Chosen(hit, hit.score) for hit in hits if (hit.sku, hit.product_line) == (best.sku, best.product_line)]
     have = {chosen.hit.media_id for chosen in found}
     views = finder.by_sku(best.sku, product_line=best.product_line, limit=limit)
     return _best(found + [Chosen(hit, None) for hit in views if hit.media_id not in have])

@@ -57,9 +57,7 @@ def catalogue(text: str, limit: int = MAX_CATALOGUE) -> str:
     """Text from a catalogue, made safe to stand in a prompt: one line, bounded, quoted, no quote or tag
     inside.
     """
-    kept = "".join(
-        " " if unicodedata.category(c)[0] in "CZ" else c for c in unicodedata.normalize("NFC", text)
-    )
+    kept = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in unicodedata.normalize("NFC", text))
     folded = " ".join(re.sub(r"[\"“”„«»`]", "'", kept).translate(str.maketrans("<>{}", "()()")).split())
     return f'"{folded[: limit - 1] + "…" if len(folded) > limit else folded}"'
 

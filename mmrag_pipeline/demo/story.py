@@ -14,9 +14,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mmrag_pipeline import wiring
 from mmrag_pipeline.demo.delivery import deliver, deliver_briefs, packaged_drops
 from mmrag_pipeline.demo.runs import DagsterRuns
-from mmrag_pipeline import wiring
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.find import find, results_sheet
 from mmrag_pipeline.index.milvus import connect
@@ -70,17 +70,13 @@ def play(settings: Settings, console: Console) -> None:
         _ingest(runs, console, totals, [drops[key] for key in later], media_root)
         _heading(console, "Searches")
         sheets = _search(settings, console)
-        _heading(
-            console, f"The campaign {CAMPAIGN!r} is planned and pictured (preview backend: offline, free)"
-        )
+        _heading(console, f"The campaign {CAMPAIGN!r} is planned and pictured (preview backend: offline, free)")
         gallery = _campaign(runs, console, totals)
 
     took = time.monotonic() - started
     console.rule()
     if totals.nothing:
-        console.print(
-            f"[bold]Nothing to do:[/] nothing embedded, nothing upserted, nothing generated ({took:.0f} s)."
-        )
+        console.print(f"[bold]Nothing to do:[/] nothing embedded, nothing upserted, nothing generated ({took:.0f} s).")
     else:
         console.print(
             f"[bold green]Done in {took:.0f} s:[/] {totals.embedded} pictures embedded, {totals.upserted} rows "
@@ -98,8 +94,8 @@ def _require_own_ground(settings: Settings) -> None:
         taken.append("DAGSTER_HOME")
     if taken:
         raise UserError(
-            f"the demo plays on the embedded defaults, but {', '.join(taken)} {'is' if len(taken) == 1 else 'are'} set: "
-            f"unset {'it' if len(taken) == 1 else 'them'} for the demo, or run `make dev` to work on your own library."
+            f"the demo plays on the embedded defaults, but these are set: {', '.join(taken)}; "
+            f"unset them for the demo, or run `make dev` to work on your own library."
         )
 
 

@@ -177,7 +177,7 @@ def _load_once(spec: ModelSpec) -> LoadedModel:
 
 
 def _require_own_preprocessing(spec: ModelSpec) -> None:
-    """Refuse a local model whose config leaves mean and std to open_clip's defaults: vectors would be silently wrong."""
+    """Refuse a local model that leaves mean and std to open_clip's defaults: vectors would be silently wrong."""
     if spec.folder is None:
         return
     _weights_stat(spec)  # says so when there is no such folder
@@ -207,9 +207,7 @@ def _digest(model: Any, precision: str) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
     settings = open_clip.get_model_preprocess_cfg(model)
-    digest.update(
-        json.dumps([settings, PREPROCESSING_VERSION, precision], sort_keys=True, default=str).encode()
-    )
+    digest.update(json.dumps([settings, PREPROCESSING_VERSION, precision], sort_keys=True, default=str).encode())
     return digest.hexdigest()[:12]
 
 

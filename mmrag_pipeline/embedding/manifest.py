@@ -40,13 +40,12 @@ def embed_manifest(
                 return load_picture(folder, path, frame_ms, limits)
             except MediaError as error:
                 raise UserError(
-                    f"drop {drop} changed since it was scanned ({path}: {error}): materialise drop_manifest for it again."
+                    f"drop {drop} changed since it was scanned ({path}: {error}): "
+                    f"materialise drop_manifest for it again."
                 ) from error
 
         return load
 
     rows = manifest.filter(pc.equal(manifest["status"], "ok")).select(["content_id", "path", "frame_ms"])
     loaders = {row["content_id"]: loader(row["path"], row["frame_ms"]) for row in rows.to_pylist()}
-    return embed_drop(
-        loaders, drop=drop, encoder=encoder, store=store, batch_size=batch_size, progress=progress
-    )
+    return embed_drop(loaders, drop=drop, encoder=encoder, store=store, batch_size=batch_size, progress=progress)

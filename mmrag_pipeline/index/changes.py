@@ -45,9 +45,7 @@ class Changes:
         return bool(self.delete) or self.upserts > 0
 
 
-def compare(
-    milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: str | None = None
-) -> Changes:
+def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: str | None = None) -> Changes:
     """Compare stored rows (of drop `only`, or all) with the wanted ones, by drop key; writes nothing."""
     changes = Changes()
     missing = {key: set(rows.position) for key, rows in wanted.items()}
@@ -106,9 +104,7 @@ def apply(
     ingested_at = int(now.timestamp() * 1000)
     done, total = 0, changes.upserts
     for key, positions in sorted(changes.upsert.items()):
-        done += milvus.upsert(
-            collection, _entities(wanted[key], positions, vectors(key), changes, ingested_at)
-        )
+        done += milvus.upsert(collection, _entities(wanted[key], positions, vectors(key), changes, ingested_at))
         if progress:
             progress(done, total)
     milvus.delete(collection, changes.delete)

@@ -86,9 +86,7 @@ def _check_ids(wanted: dict[str, WantedRows], changes: Changes, total: int) -> C
 def _check_fields(wanted: dict[str, WantedRows], changes: Changes) -> CheckResult:
     present = changes.stored - len(changes.delete)
     detail = f"{present - changes.unchanged} of {present} rows differ from their manifest row."
-    return CheckResult(
-        "fields", present == changes.unchanged, detail, expected=present, found=changes.unchanged
-    )
+    return CheckResult("fields", present == changes.unchanged, detail, expected=present, found=changes.unchanged)
 
 
 def _check_vectors(milvus: Milvus, staged: StagedIndex, sample: _Sample) -> CheckResult:
@@ -122,9 +120,7 @@ def _sample(
     """Rows from up to 20 drops, the same for the same library and seed."""
     random = np.random.default_rng(seed)
     keys = [key for key in sorted(wanted) if len(wanted[key])]
-    chosen = (
-        sorted(random.choice(len(keys), size=min(_SAMPLE_DROPS, len(keys)), replace=False)) if keys else []
-    )
+    chosen = sorted(random.choice(len(keys), size=min(_SAMPLE_DROPS, len(keys)), replace=False)) if keys else []
     each = -(-_SAMPLE_ROWS // max(1, len(chosen)))
     picked: list[tuple[str, str, np.ndarray]] = []
     for at in chosen:

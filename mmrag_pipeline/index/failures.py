@@ -87,9 +87,7 @@ def as_user_error(error: BaseException, *, address: str, action: str, timeout_s:
             f"or raise MMRAG_MILVUS_TIMEOUT_S."
         )
     if is_transient(error):
-        return Unavailable(
-            f"Milvus at {address} does not answer (to {action}): start it, or correct MMRAG_MILVUS_URI."
-        )
+        return Unavailable(f"Milvus at {address} does not answer (to {action}): start it, or correct MMRAG_MILVUS_URI.")
     return None
 
 

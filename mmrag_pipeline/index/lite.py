@@ -119,8 +119,6 @@ def _holder(path: str) -> str:
             rows = [line.split() for line in locks]
     except OSError:
         return ""
-    owners = {
-        row[4] for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].rsplit(":", 1)[-1] == inode
-    }
+    owners = {row[4] for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].rsplit(":", 1)[-1] == inode}
     owners -= {"0", "-1"}  # of another container
     return f" (process {', '.join(sorted(owners))})" if owners else ""

@@ -157,8 +157,7 @@ class Milvus:
 
     def _foreign(self, what: str) -> UserError:
         return UserError(
-            f"{what}, in Milvus at {self.address}: set MMRAG_MILVUS_ALIAS to another name, or drop it "
-            f"yourself."
+            f"{what}, in Milvus at {self.address}: set MMRAG_MILVUS_ALIAS to another name, or drop it yourself."
         )
 
     def alias_target(self) -> str | None:
@@ -192,9 +191,7 @@ class Milvus:
 
     def info(self, name: str) -> CollectionInfo | None:
         """What the collection says about itself; None when it isn't one of ours."""
-        return CollectionInfo.from_properties(
-            name, self._call("read", "describe_collection", name)["properties"]
-        )
+        return CollectionInfo.from_properties(name, self._call("read", "describe_collection", name)["properties"])
 
     def collections(self) -> list[CollectionInfo]:
         """Every collection made for this alias, oldest first."""
@@ -202,9 +199,7 @@ class Milvus:
         infos = [info for info in map(self.info, sorted(names)) if info and info.alias == self.alias]
         return sorted(infos, key=lambda info: (info.created_at, info.name))
 
-    def create(
-        self, *, fingerprint: str, dim: int, index: str, now: datetime, state: str = BUILDING
-    ) -> CollectionInfo:
+    def create(self, *, fingerprint: str, dim: int, index: str, now: datetime, state: str = BUILDING) -> CollectionInfo:
         """A new, empty, loaded collection under a name of its own."""
         with self._writing:
             taken = set(self._call("read", "list_collections"))
@@ -247,9 +242,7 @@ class Milvus:
                 raise ValueError(f"collection {name} was not made by this pipeline: not dropped")
             aliases = self._call("read", "list_aliases", name).get("aliases") or []
             if aliases or name == self.alias_target():
-                raise ValueError(
-                    f"collection {name} is the target of alias {', '.join(aliases)}: not dropped"
-                )
+                raise ValueError(f"collection {name} is the target of alias {', '.join(aliases)}: not dropped")
             self._call("drop a collection", "drop_collection", name)
             self._loaded.discard(name)
 
@@ -261,9 +254,7 @@ class Milvus:
         if name in self._loaded:
             return
         if self.is_lite or str(self._call("read", "get_load_state", name)["state"]) != "Loaded":
-            self._call(
-                "load a collection", "load_collection", name, timeout=max(_LOAD_S, self.config.timeout_s)
-            )
+            self._call("load a collection", "load_collection", name, timeout=max(_LOAD_S, self.config.timeout_s))
         self._loaded.add(name)
 
     # writing rows
@@ -370,9 +361,7 @@ class Milvus:
     def _call_s(self) -> float:
         return max(_LITE_CALL_S, self.config.timeout_s) if self.is_lite else self.config.timeout_s
 
-    def _call(
-        self, action: str, method: str, *args: Any, timeout: float | None = None, **options: Any
-    ) -> Any:
+    def _call(self, action: str, method: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
         return self._patiently(
             action, lambda: getattr(self._client, method)(*args, timeout=timeout or self._call_s, **options)
         )

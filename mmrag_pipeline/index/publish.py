@@ -21,9 +21,7 @@ class Publication:
     dropped: tuple[str, ...] = ()
 
 
-def publish(
-    milvus: Milvus, staged: StagedIndex, *, keep: int = 2, now: datetime | None = None
-) -> Publication:
+def publish(milvus: Milvus, staged: StagedIndex, *, keep: int = 2, now: datetime | None = None) -> Publication:
     """Point the alias at the staged collection; keep the last `keep` published ones for rollback.
 
     Call it only when every check of `check_staged` passed. A second call with the same one changes nothing.
@@ -63,8 +61,7 @@ def rollback(milvus: Milvus) -> Publication:
     earlier = [info for info in _published(milvus) if live and _order(info) < _order(live)]
     if live is None or not earlier:
         raise UserError(
-            f"there is no earlier collection to roll back to in {milvus.address}: run the nightly_reindex "
-            f"job instead."
+            f"there is no earlier collection to roll back to in {milvus.address}: run the nightly_reindex job instead."
         )
     target = earlier[-1]
     milvus.ensure_loaded(target.name)

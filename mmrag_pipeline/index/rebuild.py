@@ -24,9 +24,7 @@ __all__ = [
     "CheckResult", "DropRows", "Publication", "StagedIndex", "check_staged", "publish", "rollback", "stage",
 ]  # fmt: skip
 
-SMALL_LIBRARY_ROWS = (
-    20_000  # rebuilding this much takes seconds, and a fresh collection is checked before it is live
-)
+SMALL_LIBRARY_ROWS = 20_000  # rebuilding this much takes seconds, and a fresh collection is checked before it is live
 LARGE_DRIFT = 0.2  # share of rows; above it, rebuilding is not dearer than reconciling
 MASS_DELETION = 0.5
 
@@ -75,9 +73,7 @@ def stage(
         _guard_mass_deletion(live, plan.changes, allow=allow_mass_deletion)
     _remove_leftovers(milvus)
 
-    def report(
-        collection: str, how: Literal["rebuild", "reconcile", "unchanged"], **counts: int
-    ) -> StagedIndex:
+    def report(collection: str, how: Literal["rebuild", "reconcile", "unchanged"], **counts: int) -> StagedIndex:
         before = live.name if live else None
         return StagedIndex(
             collection,
@@ -104,9 +100,7 @@ def stage(
         return report(live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete))
 
     changes = everything(wanted)
-    built = milvus.create(
-        fingerprint=fingerprint, dim=dim, index=choose_index(total), now=now, state=BUILDING
-    )
+    built = milvus.create(fingerprint=fingerprint, dim=dim, index=choose_index(total), now=now, state=BUILDING)
     apply(
         milvus,
         built.name,
@@ -134,9 +128,7 @@ def _plan(
 ) -> _Plan:
     if live is None:
         if mode == "reconcile":
-            raise UserError(
-                f"there is no live collection {milvus.alias} to reconcile: use mode auto or rebuild."
-            )
+            raise UserError(f"there is no live collection {milvus.alias} to reconcile: use mode auto or rebuild.")
         return _Plan("rebuild", everything(wanted))
     if mode == "reconcile":
         require_fit(live, fingerprint=fingerprint, dim=dim)

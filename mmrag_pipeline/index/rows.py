@@ -67,8 +67,7 @@ class WantedRows:
         path = values["path"]
         if len(path.encode("utf-8", "replace")) > MAX_BYTES["path"]:
             raise UserError(
-                f"drop {self.drop.key}: the path {path[:80]}... is longer than {MAX_BYTES['path']} bytes: "
-                f"shorten it."
+                f"drop {self.drop.key}: the path {path[:80]}... is longer than {MAX_BYTES['path']} bytes: shorten it."
             )
         frame_ms = values["frame_ms"]
         row: Row = {

@@ -124,9 +124,7 @@ def items(
     """
     live = _require_live(milvus)
     expression = attribute_filter(sku=sku, product_line=product_line, drop=drop, origin=LIBRARY)
-    found = (
-        to_hit(row["id"], 1.0, row) for page in milvus.rows(live.name, HIT_FIELDS, expression) for row in page
-    )
+    found = (to_hit(row["id"], 1.0, row) for page in milvus.rows(live.name, HIT_FIELDS, expression) for row in page)
     if one_per_content:
         ordered: Iterable[Hit] = _first_of_content(sorted(found, key=lambda hit: hit.place))
     else:
@@ -166,9 +164,7 @@ def _nothing_live(milvus: Milvus) -> str:
     return f"nothing is indexed yet ({where}): run `mmrag demo`, or ingest a drop."
 
 
-def _nearest(
-    milvus: Milvus, collection: str, vector: np.ndarray, expression: str, request: SearchRequest
-) -> list[Hit]:
+def _nearest(milvus: Milvus, collection: str, vector: np.ndarray, expression: str, request: SearchRequest) -> list[Hit]:
     """Fetch more until k distinct items are found and no item outside ties with the last of them."""
     limit = 2 * request.k + 8
     while True:
@@ -180,9 +176,7 @@ def _nearest(
         kept = [hit for hit in hits if request.min_score is None or hit.score >= request.min_score]
         distinct = list(_first_of_content(kept)) if request.one_per_content else kept
         complete = len(found) < limit or limit >= _WINDOW or len(kept) < len(hits)
-        if complete or (
-            len(distinct) >= request.k and distinct[request.k - 1].score - hits[-1].score > 2 * _SAME
-        ):
+        if complete or (len(distinct) >= request.k and distinct[request.k - 1].score - hits[-1].score > 2 * _SAME):
             return _ranked(distinct, request.k)
         limit = min(4 * limit, _WINDOW)
 

@@ -65,9 +65,7 @@ def to_numpy(column: pa.Array) -> np.ndarray:
     return values.reshape(len(column), -1).astype(np.float32, copy=False)
 
 
-def _fill(
-    block: np.ndarray, filled: np.ndarray, batch: pa.RecordBatch, ids: pa.Array, *, dim: int, drop: str
-) -> None:
+def _fill(block: np.ndarray, filled: np.ndarray, batch: pa.RecordBatch, ids: pa.Array, *, dim: int, drop: str) -> None:
     where = pc.index_in(batch["content_id"].cast(pa.string()), value_set=ids)
     known = where.is_valid()
     if not pc.any(known).as_py():

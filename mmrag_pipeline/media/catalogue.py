@@ -119,9 +119,7 @@ def _csv_rows(text: str, name: str, problems: list[str]) -> Iterator[tuple[str, 
                 continue
             where = f"{name} line {reader.line_num}"
             if len(cells) > len(columns):
-                problems.append(
-                    f"{where} has {len(cells)} cells for {len(columns)} columns; the rest is dropped"
-                )
+                problems.append(f"{where} has {len(cells)} cells for {len(columns)} columns; the rest is dropped")
             yield where, {key: cell.strip() for key, cell in zip(columns, cells, strict=False) if key}
     except csv.Error as error:
         problems.append(f"{name} line {reader.line_num} can't be read ({error}); the rest of it is left out")

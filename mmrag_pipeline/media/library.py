@@ -84,8 +84,7 @@ class MediaLibrary:
                         malformed.append(f"{line.name}/{folder.name}")
         except PermissionError as error:
             raise UserError(
-                f"the media library folder {error.filename} can't be read: "
-                f"give the pipeline's user read access."
+                f"the media library folder {error.filename} can't be read: give the pipeline's user read access."
             ) from error
         if not drops:
             raise UserError(
@@ -106,9 +105,7 @@ class MediaLibrary:
         folder = self.folder(drop)
         try:
             if not folder.is_dir():
-                raise UserError(
-                    f"drop {drop.key} has no folder {folder}: was it moved, or is the share unmounted?"
-                )
+                raise UserError(f"drop {drop.key} has no folder {folder}: was it moved, or is the share unmounted?")
             found = sorted(_walk(folder, PurePosixPath()), key=lambda entry: entry[0])
         except PermissionError as error:
             raise UserError(

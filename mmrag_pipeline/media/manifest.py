@@ -74,9 +74,7 @@ def was_made_under(table: pa.Table, limits: Limits) -> bool:
     return (table.schema.metadata or {}).get(_MADE_UNDER) == made_under(limits)
 
 
-def to_table(
-    findings: Iterable[Finding], *, drop: str, entries: Mapping[str, Entry], limits: Limits
-) -> pa.Table:
+def to_table(findings: Iterable[Finding], *, drop: str, entries: Mapping[str, Entry], limits: Limits) -> pa.Table:
     """Rows of a drop; of files with equal bytes the smallest path stays ok, the others are its duplicates."""
     kept: dict[str, str] = {}
     columns: dict[str, list[Any]] = {name: [] for name in MANIFEST_SCHEMA.names}
@@ -114,9 +112,7 @@ def to_table(
 
 def from_table(table: pa.Table) -> dict[str, Finding]:
     """The findings that a manifest was made of, by path: the inverse of `to_table`, catalogue aside."""
-    names = [
-        name for name in MANIFEST_SCHEMA.names if name not in ("media_id", "sku", "title", "tags", "extra")
-    ]
+    names = [name for name in MANIFEST_SCHEMA.names if name not in ("media_id", "sku", "title", "tags", "extra")]
     rows = zip(*(table[name].to_pylist() for name in names), strict=True)
     findings: dict[str, Finding] = {}
     probes: dict[str, Probe] = {}

@@ -49,9 +49,7 @@ def contact_sheet(
         font = ImageFont.load_default(_TITLE_SIZE)
         draw.text((_GAP + 2, _GAP), _fitted(title, font, width - 2 * _GAP - 4), font=font, fill=_INK)
     if not items:
-        draw.text(
-            (_GAP + 2, top + 4), "nothing to show", font=ImageFont.load_default(_CAPTION_SIZE), fill=_QUIET
-        )
+        draw.text((_GAP + 2, top + 4), "nothing to show", font=ImageFont.load_default(_CAPTION_SIZE), fill=_QUIET)
     for position, item in enumerate(items):
         row, column = divmod(position, columns)
         left = _GAP + column * (card_width + _GAP)
@@ -94,9 +92,7 @@ def _draw_card(
     picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     sheet.paste(picture, (left + (tile - size[0]) // 2, upper + (tile - size[1]) // 2))
     caption_font = ImageFont.load_default(_CAPTION_SIZE)
-    draw.text(
-        (left, upper + tile + 7), _fitted(item.caption, caption_font, tile), font=caption_font, fill=_INK
-    )
+    draw.text((left, upper + tile + 7), _fitted(item.caption, caption_font, tile), font=caption_font, fill=_INK)
     if item.note:
         note_font = ImageFont.load_default(_NOTE_SIZE)
         draw.text((left, upper + tile + 26), _fitted(item.note, note_font, tile), font=note_font, fill=_QUIET)

@@ -125,9 +125,7 @@ def check_complete(kind: Kind, data: bytes) -> None:
             return
         at += max(size, 8)
         if at > len(data):
-            raise MediaError(
-                Reason.DECODE_ERROR, f"{kind.format}: cut short, {at - len(data)} bytes are missing"
-            )
+            raise MediaError(Reason.DECODE_ERROR, f"{kind.format}: cut short, {at - len(data)} bytes are missing")
 
 
 def _iso_media(head: bytes) -> Kind:
@@ -157,9 +155,7 @@ def _unsupported(head: bytes) -> str | None:
     if head[0] == 0x47 and len(head) > 188 and head[188] == 0x47:
         return "MPEG transport stream"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(b"<svg") or (
-        text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text
-    ):
+    if text.startswith(b"<svg") or (text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text):
         return "SVG"
     return None
 

@@ -157,9 +157,7 @@ def _difference(a: _Sample, b: _Sample) -> float:
     return float(np.abs(a.pixels.astype(np.int16) - b.pixels).mean()) / 255
 
 
-def _timed(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[tuple[int, av.VideoFrame]]:
+def _timed(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[tuple[int, av.VideoFrame]]:
     start = stream.start_time or 0
     for frame in container.decode(stream):
         if frame.pts is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dagster as dg
 from pydantic import Field
 
-from mmrag_pipeline.media.rules import Limits
 from mmrag_pipeline.media.library import MediaLibrary
+from mmrag_pipeline.media.rules import Limits
 from mmrag_pipeline.store import Store
 
 

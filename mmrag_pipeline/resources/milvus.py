@@ -26,7 +26,5 @@ class MilvusResource(dg.ConfigurableResource):
             UserError: no answer, wrong token, or the file is held by another process.
         """
         return connect(
-            MilvusConfig(
-                uri=self.uri, token=self.token, alias=self.alias, timeout_s=self.timeout_s, wait_s=self.wait_s
-            )
+            MilvusConfig(uri=self.uri, token=self.token, alias=self.alias, timeout_s=self.timeout_s, wait_s=self.wait_s)
         )

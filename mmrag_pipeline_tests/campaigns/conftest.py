@@ -45,9 +45,7 @@ budget_usd: 5
 """
 
 
-def hit(
-    number: int, *, sku: str | None = "W-1", line: str = "watches", score: float = 0.3, **more: object
-) -> Hit:
+def hit(number: int, *, sku: str | None = "W-1", line: str = "watches", score: float = 0.3, **more: object) -> Hit:
     values = {
         "rank": number,
         "score": score,
@@ -74,9 +72,7 @@ class ListedIndex:
     hits: Sequence[Hit] = ()
     asked: list[str] = field(default_factory=list)
 
-    def by_text(
-        self, text: str, *, product_line: str | None, min_score: float | None, limit: int
-    ) -> Sequence[Hit]:
+    def by_text(self, text: str, *, product_line: str | None, min_score: float | None, limit: int) -> Sequence[Hit]:
         self.asked.append(text)
         return [h for h in self.hits if product_line in (None, h.product_line)][:limit]
 

@@ -27,9 +27,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self.addresses += [
-            value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")
-        ]
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
 
     def handle_data(self, data: str) -> None:
         self.text += data + " "
@@ -44,11 +42,7 @@ def test_a_preview_gallery_says_so_and_what_it_would_cost(lay_out: LayOut, previ
     desk = lay_out(backend="preview")
     desk.make(preview)
     shown = page(desk)
-    assert (
-        shown.text.count("PREVIEW") >= 4
-        and "Would cost at most" in shown.text
-        and "spent: nothing" in shown.text
-    )
+    assert shown.text.count("PREVIEW") >= 4 and "Would cost at most" in shown.text and "spent: nothing" in shown.text
     assert f"${desk.plan.would_cost_usd:.3f}" in shown.text
     images = [attrs for tag, attrs in shown.tags if tag == "img"]
     assert len(images) == 2 + 4 and all(image["alt"] for image in images)

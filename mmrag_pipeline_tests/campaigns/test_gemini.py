@@ -251,6 +251,4 @@ def test_a_check_costs_nothing_and_says_what_is_wrong(gemini: GeminiBackend, ser
     with pytest.raises(UserError, match="MMRAG_GEMINI_API_KEY"):
         GeminiBackend(api_key="AIza-another", base_url=server.url).check("gemini-nano-banana-2.1")
     with pytest.raises(UserError, match="MMRAG_GEMINI_BASE_URL"):
-        GeminiBackend(api_key=server.key, base_url="http://127.0.0.1:1", timeout_s=5).check(
-            "gemini-nano-banana-2.1"
-        )
+        GeminiBackend(api_key=server.key, base_url="http://127.0.0.1:1", timeout_s=5).check("gemini-nano-banana-2.1")

@@ -60,9 +60,7 @@ def test_a_plan_becomes_pictures_with_sidecars_that_vouch_for_them(
     for sidecar in sidecars(desk):
         data = (desk.images / sidecar["picture"]["file"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == sidecar["picture"]["sha256"]
-        assert sidecar["picture"]["file"].endswith(".jpg") and Image.open(
-            desk.images / sidecar["picture"]["file"]
-        )
+        assert sidecar["picture"]["file"].endswith(".jpg") and Image.open(desk.images / sidecar["picture"]["file"])
         assert sidecar["status"] == "generated" and sidecar["cost"]["usd"] > 0.0336 and not sidecar["preview"]
         sent = [r["sha256"] for r in sidecar["variant"]["references"]]
         assert tuple(sent) in [request.references for request in server.requests]
@@ -113,18 +111,14 @@ def test_text_only_is_tried_again_by_the_next_run_only(
     assert counts(desk.make(gemini)) == {"made": 2}
 
 
-def test_throttled_waits_as_told_then_goes_on(
-    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
-) -> None:
+def test_throttled_waits_as_told_then_goes_on(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
     desk = lay_out()
     server.faults = [throttled("0.4s")]
     report = desk.make(gemini)
     assert counts(report) == {"made": 2} and report.requests == 3
     times = [request.at for request in server.requests]
     assert times[1] - times[0] >= 0.4
-    assert desk.ledger.spent() == pytest.approx(report.spent_usd, abs=1e-5), (
-        "a throttled request costs nothing"
-    )
+    assert desk.ledger.spent() == pytest.approx(report.spent_usd, abs=1e-5), "a throttled request costs nothing"
 
 
 def test_throttling_without_end_is_bounded_and_free(
@@ -145,15 +139,11 @@ def test_a_wait_longer_than_the_deadline_is_not_waited(
     assert counts(desk.make(gemini)) == {"failed": 2} and len(server.requests) == 2
 
 
-def test_a_used_up_quota_stops_the_run_at_once(
-    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
-) -> None:
+def test_a_used_up_quota_stops_the_run_at_once(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
     desk = lay_out()
     server.faults = [daily_quota()]
     report = desk.make(gemini)
-    assert (
-        counts(report) == {"failed": 2} and len(server.requests) == 1 and "midnight Pacific" in report.stopped
-    )
+    assert counts(report) == {"failed": 2} and len(server.requests) == 1 and "midnight Pacific" in report.stopped
     assert desk.ledger.spent() == 0
     assert counts(desk.make(gemini)) == {"made": 2}
 
@@ -167,9 +157,7 @@ def test_nobody_there_stops_the_run(lay_out: LayOut) -> None:
 @pytest.mark.parametrize(
     "fault", [Fault(body={}, delay_s=0.8, billed=True), transport("reset"), transport("half-json")]
 )
-def test_an_ambiguous_call_is_spent_and_not_resent(
-    fault: Fault, lay_out: LayOut, server: GeminiServer
-) -> None:
+def test_an_ambiguous_call_is_spent_and_not_resent(fault: Fault, lay_out: LayOut, server: GeminiServer) -> None:
     desk = lay_out()
     server.faults = [fault]
     report = desk.make(GeminiBackend(api_key=KEY, base_url=server.url, timeout_s=0.3 if fault.delay_s else 5))
@@ -186,9 +174,7 @@ def test_a_wrong_key_ends_the_run_with_the_setting_named(lay_out: LayOut, server
     assert desk.ledger.spent() == 0 and [a["outcome"] for a in desk.ledger.attempts()] == ["refused"]
 
 
-def test_a_cap_leaves_the_rest_for_a_higher_one(
-    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
-) -> None:
+def test_a_cap_leaves_the_rest_for_a_higher_one(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
     desk = lay_out()
     first = desk.make(gemini, caps=Caps(campaign_usd=0.06))
     assert counts(first) == {"made": 1, "skipped_budget": 1} and len(server.requests) == 1
@@ -293,9 +279,7 @@ def test_two_processes_on_one_cap_never_pass_it_and_pay_nothing_twice(
     assert desks[0].ledger.spent() <= cap
     for desk in desks:
         desk.make(gemini)
-    assert (
-        len(server.requests) == 8 and len({r.texts[-1] + str(r.config["seed"]) for r in server.requests}) == 8
-    )
+    assert len(server.requests) == 8 and len({r.texts[-1] + str(r.config["seed"]) for r in server.requests}) == 8
 
 
 @pytest.mark.slow
@@ -306,9 +290,7 @@ def test_two_runs_of_one_occurrence_do_not_pay_twice(lay_out: LayOut, server: Ge
     assert len(server.requests) == 2
 
 
-def test_a_run_that_has_to_wait_too_long_says_so(
-    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
-) -> None:
+def test_a_run_that_has_to_wait_too_long_says_so(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
     desk = lay_out()
     server.faults = [Fault(body={}, delay_s=1.0)]
     other = threading.Thread(target=desk.make, args=(gemini,))

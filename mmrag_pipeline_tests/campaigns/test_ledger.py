@@ -57,9 +57,7 @@ def test_caps_are_of_their_own_day_occurrence_and_campaign(ledger: Ledger) -> No
     assert isinstance(reserve(ledger, caps=caps, occurrence="c__2"), Refused)  # the day
     assert isinstance(reserve(ledger, caps=caps, now=tomorrow), Refused)  # the occurrence
     assert isinstance(reserve(ledger, caps=caps, now=tomorrow, occurrence="c__2"), Reservation)
-    assert isinstance(
-        reserve(ledger, caps=caps, now=tomorrow + timedelta(days=1), occurrence="c__3"), Refused
-    )
+    assert isinstance(reserve(ledger, caps=caps, now=tomorrow + timedelta(days=1), occurrence="c__3"), Refused)
 
 
 def test_a_cap_that_fits_exactly_fits(ledger: Ledger) -> None:

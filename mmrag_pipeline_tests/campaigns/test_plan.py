@@ -67,9 +67,7 @@ def test_reference_bytes_are_bounded_the_same_every_time_and_tell_nothing_else()
     source = io.BytesIO()
     exif = Image.Exif()
     exif[0x010F] = "SECRET-CAMERA"
-    Image.effect_noise((1500, 3000), 40).convert("RGB").save(
-        source, "JPEG", exif=exif, comment=b"SECRET-COMMENT"
-    )
+    Image.effect_noise((1500, 3000), 40).convert("RGB").save(source, "JPEG", exif=exif, comment=b"SECRET-COMMENT")
     one, two = (encode_reference(Image.open(io.BytesIO(source.getvalue()))) for _ in range(2))
     assert one == two and max(one.width, one.height) == MAX_SIDE and one.width == 512
     assert b"SECRET" not in one.data and b"Exif" not in one.data
@@ -113,9 +111,7 @@ def test_an_unreadable_reference_gives_way_to_the_next_one(
 
 
 def test_an_unknown_product_line_names_the_known_ones(lay_out: Callable[..., Desk]) -> None:
-    with pytest.raises(
-        UserError, match=r"'watch' is not in the index: did you mean watches\? it holds watches"
-    ):
+    with pytest.raises(UserError, match=r"'watch' is not in the index: did you mean watches\? it holds watches"):
         lay_out(("product_line: watches", "product_line: watch"))
 
 

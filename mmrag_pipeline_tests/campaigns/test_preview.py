@@ -36,10 +36,7 @@ def test_the_same_request_gives_the_same_bytes_and_another_gives_others() -> Non
     one, two = PreviewBackend().generate(ask()), PreviewBackend().generate(ask())
     assert one.picture == two.picture
     for other in (ask(references=1), ask(text="Else"), ask(palette=()), ask((540, 676))):
-        assert (
-            hashlib.sha256(PreviewBackend().generate(other).picture).digest()
-            != hashlib.sha256(one.picture).digest()
-        )
+        assert hashlib.sha256(PreviewBackend().generate(other).picture).digest() != hashlib.sha256(one.picture).digest()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -58,9 +55,7 @@ def test_any_size_and_any_text_gives_a_picture_of_exactly_that_size(
     assert image.getpixel((0, 0)) == STAMP_GROUND, "the band is there, whatever the brand's colours"
 
 
-@pytest.mark.parametrize(
-    "pixels", [(1680, 720), (3072, 384), (384, 3072), (1080, 1920), (64, 64), (4096, 64)]
-)
+@pytest.mark.parametrize("pixels", [(1680, 720), (3072, 384), (384, 3072), (1080, 1920), (64, 64), (4096, 64)])
 def test_extreme_shapes(pixels: tuple[int, int]) -> None:
     assert picture(ask(pixels, references=3, text="word " * 400)).size == pixels
 

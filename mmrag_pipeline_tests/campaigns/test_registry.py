@@ -47,6 +47,4 @@ def test_the_upper_bound_covers_what_the_price_list_says_of_a_full_answer(name: 
              "totalTokenCount": 9000,
              "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": output}]}  # fmt: skip
     found = extract_usage({"usageMetadata": usage, "modelVersion": name}, provider_id="google")
-    assert (
-        model.usd_per_image["1K"] < float(found.calc_price().total_price) <= model.price("1K", references=3)
-    )
+    assert model.usd_per_image["1K"] < float(found.calc_price().total_price) <= model.price("1K", references=3)

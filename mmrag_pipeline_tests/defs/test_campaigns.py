@@ -117,7 +117,7 @@ def test_gemini_is_paid_once_and_its_key_is_written_nowhere(
 
 def test_each_brief_has_a_schedule_that_adds_its_occurrence(campaign: Pipeline) -> None:
     (campaign.root / "briefs" / "broken.yaml").write_text("titel: Oops\n")
-    schedule = defs().get_schedule_def("campaign_spring")
+    schedule = next(item for item in defs().schedules if item.name == "campaign_spring")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * 1", "Europe/Berlin")
     with dg.instance_for_test() as instance:
         due = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)  # six in Berlin

@@ -39,9 +39,7 @@ def test_jobs_sensors_and_schedules(pipeline: Pipeline) -> None:
     dg.Definitions.validate_loadable(loaded)
 
 
-def test_everything_waits_to_be_switched_on_unless_told(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_everything_waits_to_be_switched_on_unless_told(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     def running(loaded: dg.Definitions) -> set[str]:
         automations = [*loaded.sensors, *loaded.schedules]
         return {item.name for item in automations if item.default_status.value == "RUNNING"}

@@ -22,9 +22,7 @@ FOUR = {f"{name}.png": colour for name, colour in COLOURS.items()}
 def tree(root: Path) -> dict[str, int]:
     """Every file that the pipeline owns and when it was written; Dagster's own and Milvus' log files apart."""
     owned = (path for path in root.rglob("*") if path.is_file())
-    return {
-        str(path): path.stat().st_mtime_ns for path in owned if not {"LOCK", "milvus.db"} & set(path.parts)
-    }
+    return {str(path): path.stat().st_mtime_ns for path in owned if not {"LOCK", "milvus.db"} & set(path.parts)}
 
 
 def delete_a_row(pipeline: Pipeline) -> None:
@@ -59,9 +57,7 @@ def test_drift_is_rebuilt_beside_and_swapped_in(pipeline: Pipeline) -> None:
     assert pipeline.status().live.collection != before
 
 
-def test_a_failed_check_leaves_the_alias_where_it_was(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_check_leaves_the_alias_where_it_was(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline.deliver(DROP, FOUR)
     pipeline.ingest()
     delete_a_row(pipeline)

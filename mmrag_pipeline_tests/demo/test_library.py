@@ -48,9 +48,7 @@ def product_pixels(name: str) -> np.ndarray:
     """The saturated or dark part of the middle of a picture: the product, not the paper behind it."""
     with Image.open(LIBRARY / name) as picture:
         size = picture.width
-        middle = np.asarray(
-            picture.convert("RGB").crop((size // 4, size // 8, size * 3 // 4, size * 7 // 8)), float
-        )
+        middle = np.asarray(picture.convert("RGB").crop((size // 4, size // 8, size * 3 // 4, size * 7 // 8)), float)
     pixels = middle.reshape(-1, 3)
     return pixels[(pixels.max(1) - pixels.min(1) > 40) | (pixels.max(1) < 200)]
 
@@ -109,9 +107,7 @@ def test_there_is_exactly_one_duplicate():
     digests: dict[str, list[str]] = {}
     for path in sorted(LIBRARY.rglob("*")):
         if path.is_file():
-            digests.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), []).append(
-                str(path.relative_to(LIBRARY))
-            )
+            digests.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), []).append(str(path.relative_to(LIBRARY)))
     assert [sorted(same) for same in digests.values() if len(same) > 1] == [sorted(DUPLICATE)]
 
 

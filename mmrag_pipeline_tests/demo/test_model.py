@@ -39,9 +39,7 @@ class Demo:
     def pictures(self, paths: list[Path]) -> torch.Tensor:
         batches = [paths[start : start + 32] for start in range(0, len(paths), 32)]
         with torch.inference_mode():
-            return torch.cat(
-                [self.model.encode_image(self.pixels(batch), normalize=True) for batch in batches]
-            )
+            return torch.cat([self.model.encode_image(self.pixels(batch), normalize=True) for batch in batches])
 
     def pixels(self, paths: list[Path]) -> torch.Tensor:
         return torch.stack([self.preprocess(Image.open(path).convert("RGB")) for path in paths])
@@ -126,9 +124,7 @@ def expected(query: str) -> list[pytest.MarkDecorator]:
     return [pytest.mark.xfail(reason=WEAK[query], strict=True)] if query in WEAK else []
 
 
-@pytest.mark.parametrize(
-    ("query", "top", "wanted"), [pytest.param(*row, marks=expected(row[0])) for row in QUERIES]
-)
+@pytest.mark.parametrize(("query", "top", "wanted"), [pytest.param(*row, marks=expected(row[0])) for row in QUERIES])
 def test_finds_in_the_demo_library(query: str, top: int, wanted: set[str], demo: Demo, shelf: Shelf) -> None:
     order = (demo.words(query) @ shelf.vectors.T)[0].argsort(descending=True)
     hits = [shelf.tags[i] for i in order[:top].tolist()]

@@ -80,11 +80,7 @@ class FakeDrop:
 
     @property
     def ids(self) -> set[str]:
-        return {
-            media_id(self.key, path, item.frame_ms)
-            for path, item in self.items.items()
-            if item.status == "ok"
-        }
+        return {media_id(self.key, path, item.frame_ms) for path, item in self.items.items() if item.status == "ok"}
 
     def id_of(self, path: str) -> str:
         return media_id(self.key, path, self.items[path].frame_ms)

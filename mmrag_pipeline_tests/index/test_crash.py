@@ -100,18 +100,14 @@ def test_killed_while_reindexing(milvus_config, method, number):
     with connect(milvus_config) as milvus:
         swapped = method == "drop_collection"  # the last step
         assert live_ids(milvus) == (MANY.ids if swapped else WATCHES.ids)
-        staged = stage(
-            milvus, drops=[MANY.rows], fingerprint=FINGERPRINT, dim=DIM, now=NOW + timedelta(days=2)
-        )
+        staged = stage(milvus, drops=[MANY.rows], fingerprint=FINGERPRINT, dim=DIM, now=NOW + timedelta(days=2))
         assert all(check.passed for check in check_staged(milvus, staged, [MANY.rows]))
         publish(milvus, staged, keep=0, now=NOW + timedelta(days=2))
         assert live_ids(milvus) == MANY.ids
         assert [info.name for info in milvus.collections()] == [staged.collection]
 
 
-@pytest.mark.parametrize(
-    ("method", "number"), [("upsert", 3), pytest.param("create_alias", 0, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("method", "number"), [("upsert", 3), pytest.param("create_alias", 0, marks=pytest.mark.slow)])
 def test_killed_while_ingesting_the_first_drop(milvus_config, method, number):
     die(milvus_config, "sync", method, number)
     with connect(milvus_config) as milvus:
@@ -139,9 +135,7 @@ def test_a_server_restarted_in_the_middle_of_a_sync(tmp_path, monkeypatch):
                 return call(action, method, *args, **options)
 
             monkeypatch.setattr(milvus, "_call", interrupted)
-            with ThreadPoolExecutor(
-                1
-            ) as pool:  # the server must start in this thread: it dies with its starter
+            with ThreadPoolExecutor(1) as pool:  # the server must start in this thread: it dies with its starter
                 syncing = pool.submit(ingest, milvus, MANY)
                 assert stopped.wait(60)
                 server.start()

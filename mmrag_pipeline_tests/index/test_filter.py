@@ -24,9 +24,7 @@ NASTY = [
 @pytest.fixture
 def skus(milvus, sync):
     """A drop with one item for each nasty sku."""
-    drop = BAGS.add(
-        {f"{number:03}.jpg": Item(f"thing {number}", sku=sku) for number, sku in enumerate(NASTY)}
-    )
+    drop = BAGS.add({f"{number:03}.jpg": Item(f"thing {number}", sku=sku) for number, sku in enumerate(NASTY)})
     sync(drop)
     return milvus
 
@@ -41,9 +39,7 @@ def test_each_value_finds_its_own_row(skus):
         assert having(skus, sku) == [sku]
 
 
-fragments = st.sampled_from(
-    [*NASTY, "or", "and", "==", "(", ")", "V-1", "sku", "id", "not", "in", "[", "]", ","]
-)
+fragments = st.sampled_from([*NASTY, "or", "and", "==", "(", ")", "V-1", "sku", "id", "not", "in", "[", "]", ","])
 hostile = st.one_of(
     st.lists(fragments, min_size=1, max_size=6).map("".join),
     st.text(min_size=1, max_size=60),

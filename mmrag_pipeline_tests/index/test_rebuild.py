@@ -83,9 +83,7 @@ def test_drift_in_a_large_library_is_mended_in_place(milvus, sync, staging, writ
     sync(large)
     sync(BAGS)
     writes.calls.clear()
-    changed = large.without("3.jpg").add(
-        {"new.jpg": Item("new thing"), "4.jpg": Item("thing 4", title="Four")}
-    )
+    changed = large.without("3.jpg").add({"new.jpg": Item("new thing"), "4.jpg": Item("thing 4", title="Four")})
     staged = staging(changed)  # the drop of bags left the library
     assert (staged.mode, staged.is_live, staged.upserted, staged.deleted) == ("reconcile", True, 2, 4)
     assert live_ids(milvus) == changed.ids and "create_collection" not in writes.calls
@@ -279,9 +277,7 @@ def test_searches_through_swaps_never_fail_and_never_mix(milvus_config, milvus, 
         thread.start()
     versions = [WATCHES]
     for day in range(1, 4):
-        versions.append(
-            versions[-1].add({f"new-{day}.jpg": Item(f"new watch {day}")}).without(f"new-{day - 1}.jpg")
-        )
+        versions.append(versions[-1].add({f"new-{day}.jpg": Item(f"new watch {day}")}).without(f"new-{day - 1}.jpg"))
         publish(milvus, staging(versions[-1], day=day), now=at(day))
     rollback(milvus)
     stop.set()

@@ -26,9 +26,7 @@ def test_finds_by_words_with_cosines(library):
     hits = search(library, ENCODER, SearchRequest(text="golden watch", k=3))
     assert [hit.rank for hit in hits] == [1, 2, 3]
     assert hits[0].path == "gold.jpg" and hits[0].score == pytest.approx(1.0, abs=1e-5)
-    expected = float(
-        ENCODER.encode_texts(["golden watch"])[0] @ ENCODER.encode_texts(["golden watch side"])[0]
-    )
+    expected = float(ENCODER.encode_texts(["golden watch"])[0] @ ENCODER.encode_texts(["golden watch side"])[0])
     side = next(hit for hit in hits if hit.path == "gold-side.jpg")
     assert side.score == pytest.approx(expected, abs=1e-4)
     assert all(-1.0 <= hit.score <= 1.0 for hit in hits)
@@ -139,12 +137,8 @@ def test_items_by_attribute(library):
 
 
 def test_search_agrees_with_numpy(milvus, sync):
-    words = np.random.default_rng(0).choice(
-        ["gold", "red", "bag", "cape", "shoe", "blue", "tall"], size=(300, 4)
-    )
-    drop = BAGS.add(
-        {f"{number:03}.jpg": Item(" ".join(row) + f" {number}") for number, row in enumerate(words)}
-    )
+    words = np.random.default_rng(0).choice(["gold", "red", "bag", "cape", "shoe", "blue", "tall"], size=(300, 4))
+    drop = BAGS.add({f"{number:03}.jpg": Item(" ".join(row) + f" {number}") for number, row in enumerate(words)})
     sync(drop)
     names = [path for path, item in drop.items.items() if item.status == "ok"]
     vectors = ENCODER.encode_texts([drop.items[path].words for path in names])

@@ -64,9 +64,7 @@ def test_only_what_changed_is_written(milvus, sync, writes):
     sync(BAGS)
     changed = WATCHES.without("silver.jpg").add(
         {
-            "gold.jpg": Item(
-                "golden watch", sku="L-1", title="Golden watch, new title", tags=("gold", "metal")
-            ),
+            "gold.jpg": Item("golden watch", sku="L-1", title="Golden watch, new title", tags=("gold", "metal")),
             "rose.jpg": Item("rose watch"),
             "gold-side.jpg": Item("golden watch other side", sku="L-1", title="Golden watch, side"),
         }
@@ -164,12 +162,7 @@ def test_long_and_odd_catalogue_values_are_kept_within_bounds_and_stay_put(milvu
     assert len(row["title"].encode()) <= MAX_BYTES["title"] and set(row["title"]) == {"\N{SNOWMAN}"}
     assert len(row["tags"]) == 64 and all(len(tag.encode()) <= 256 for tag in row["tags"])
     assert row["path"] == "odd.jpg" and row["catalogue_path"] == "/elsewhere" and row["catalogue_meta"] == 1
-    assert (
-        row["Preis (€)"] == 12.5
-        and row["quote\"'"] == "x"
-        and row["nested"] == '{"a": [1]}'
-        and row["ok"] is True
-    )
+    assert row["Preis (€)"] == 12.5 and row["quote\"'"] == "x" and row["nested"] == '{"a": [1]}' and row["ok"] is True
     assert row["huge"] == str(10**30) and "none" not in row
     assert sync(drop).unchanged == 4
 
@@ -190,9 +183,7 @@ def test_messages_stay_below_the_limit():
     from mmrag_pipeline.index.milvus import _batches
 
     vector = np.zeros(4096, dtype=np.float32)
-    rows = [
-        {"id": f"{number:x}", "embedding": vector, "title": "\N{SNOWMAN}" * 300} for number in range(3000)
-    ]
+    rows = [{"id": f"{number:x}", "embedding": vector, "title": "\N{SNOWMAN}" * 300} for number in range(3000)]
     batches = list(_batches(rows))
     assert [row for batch in batches for row in batch] == rows
     assert max(len(batch) * (vector.nbytes + 900) for batch in batches) <= 16 * 1024 * 1024

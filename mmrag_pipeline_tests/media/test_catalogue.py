@@ -76,9 +76,7 @@ def test_a_changed_catalogue_updates_rows_without_reading_pictures(folder: Path,
 
 def test_accents_match_in_either_unicode_form(folder: Path, scan: Scan) -> None:
     save(folder / unicodedata.normalize("NFD", "été.png"))
-    (folder / "metadata.csv").write_text(
-        unicodedata.normalize("NFC", "path,sku\nété.png,A\n"), encoding="utf-8"
-    )
+    (folder / "metadata.csv").write_text(unicodedata.normalize("NFC", "path,sku\nété.png,A\n"), encoding="utf-8")
     report = scan()
     assert rows(report)[unicodedata.normalize("NFD", "été.png")]["sku"] == "A" and report.problems == []
 

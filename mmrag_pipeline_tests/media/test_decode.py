@@ -37,8 +37,7 @@ def difference(a: Image.Image, b: Image.Image) -> float:
 
 def test_the_eight_orientations_are_one_upright_picture(shared_data: Path) -> None:
     pictures = [
-        open_picture((shared_data / f"hostile/orientation/landscape_{n}.jpg").read_bytes(), LIMITS)
-        for n in range(1, 9)
+        open_picture((shared_data / f"hostile/orientation/landscape_{n}.jpg").read_bytes(), LIMITS) for n in range(1, 9)
     ]
     assert {picture.size for picture in pictures} == {(1800, 1200)}
     assert max(difference(pictures[0], picture) for picture in pictures[1:]) < 6
@@ -142,9 +141,7 @@ def test_pixels_are_limited_before_decoding(shared_data: Path) -> None:
     assert open_picture(data, Limits(max_pixels=80_000_000)).size == (9000, 8000)
 
 
-def test_a_limit_above_pillows_own_is_the_one_in_force(
-    shared_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_limit_above_pillows_own_is_the_one_in_force(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # raised below: put back after
     data = (shared_data / "hostile/bombs/30000x30000_1bit.png").read_bytes()
     with pytest.raises(MediaError, match="900 megapixels, more than 500"):

@@ -30,9 +30,7 @@ def test_any_text_is_a_drop_or_a_sentence(key: str) -> None:
         assert repr(key) in str(error)
 
 
-@pytest.mark.parametrize(
-    "key", ["lunar", "lunar_x", "Lunar__x", "lunar__x/..", "__x", "a__b__c", "a__b\n", "-a__b"]
-)
+@pytest.mark.parametrize("key", ["lunar", "lunar_x", "Lunar__x", "lunar__x/..", "__x", "a__b__c", "a__b\n", "-a__b"])
 def test_bad_keys(key: str) -> None:
     with pytest.raises(UserError, match="not a valid name"):
         Drop.parse(key)

@@ -150,9 +150,7 @@ def test_a_video_has_a_row_for_each_keyframe(folder: Path, scan: Scan, shared_da
         assert row["media_id"] == media_id(DROP.key, "b.mp4", row["frame_ms"])
         assert (row["status"], row["media_type"], row["sku"]) == ("ok", "video", "V-1")
     copies = [row for row in first.table.to_pylist() if row["path"] == "copy.mp4"]
-    assert [(row["status"], row["frame_ms"], row["content_id"]) for row in copies] == [
-        ("duplicate", None, digest)
-    ]
+    assert [(row["status"], row["frame_ms"], row["content_id"]) for row in copies] == [("duplicate", None, digest)]
     (folder / "b.mp4").unlink()  # the copy takes over, its frames known without decoding
     overwrite_unseen(folder / "copy.mp4")
     second = scan(previous=first.table)
@@ -243,9 +241,7 @@ def test_losing_most_files_stops_with_a_sentence(folder: Path, scan: Scan) -> No
     half = scan(previous=first.table)
     assert half.counts["ok"] == 2
     (folder / "2.png").unlink()
-    with pytest.raises(
-        UserError, match=r"lunar__2026-09 has lost 3 of its 4 files .*0\.png.*allow_mass_deletion"
-    ):
+    with pytest.raises(UserError, match=r"lunar__2026-09 has lost 3 of its 4 files .*0\.png.*allow_mass_deletion"):
         scan(previous=first.table)
     assert scan(previous=first.table, allow_mass_deletion=True).counts["ok"] == 1
 
@@ -278,9 +274,7 @@ def test_a_bucket_is_scanned_like_a_folder() -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture.write_bytes(save(Path(folder) / "x.png").read_bytes())
     report = scan_drop(MediaLibrary(str(root)), DROP, previous=None, limits=Limits(), now=NOW)
-    assert [(row["path"], row["status"], row["width"]) for row in report.table.to_pylist()] == [
-        ("a/x.png", "ok", 64)
-    ]
+    assert [(row["path"], row["status"], row["width"]) for row in report.table.to_pylist()] == [("a/x.png", "ok", 64)]
 
 
 def test_a_manifest_is_plain_parquet(folder: Path, scan: Scan, tmp_path: Path) -> None:

@@ -33,9 +33,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
 def backend_info(name: str) -> BackendInfo:
     """Raises UserError naming the backends there are."""
     if name not in BACKENDS:
-        raise UserError(
-            f"image backend {name!r} is not known: set MMRAG_IMAGE_BACKEND to {' or '.join(BACKENDS)}."
-        )
+        raise UserError(f"image backend {name!r} is not known: set MMRAG_IMAGE_BACKEND to {' or '.join(BACKENDS)}.")
     return BACKENDS[name]
 
 

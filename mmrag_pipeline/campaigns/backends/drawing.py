@@ -31,9 +31,7 @@ class Box(NamedTuple):
 def font(size: int) -> ImageFont.FreeTypeFont:
     """The font that comes with Pillow, laid out without libraqm so that its presence changes nothing."""
     bundled = ImageFont.load_default(16)
-    return ImageFont.truetype(
-        io.BytesIO(bundled.font_bytes), max(4, size), layout_engine=ImageFont.Layout.BASIC
-    )
+    return ImageFont.truetype(io.BytesIO(bundled.font_bytes), max(4, size), layout_engine=ImageFont.Layout.BASIC)
 
 
 @cache

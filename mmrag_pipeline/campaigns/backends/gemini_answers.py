@@ -42,9 +42,7 @@ def read_answer(
     )
     usage = _usage(response, model)
     pictures = [
-        part.inline_data.data
-        for part in parts
-        if part.inline_data and part.inline_data.data and not part.thought
+        part.inline_data.data for part in parts if part.inline_data and part.inline_data.data and not part.thought
     ]
     if pictures:
         opened = _open(pictures[-1])

@@ -21,9 +21,7 @@ _POLICY = re.compile(r"(?i)\b(safety|polic(?:y|ies)|prohibited|blocked)\b")
 _SPEND = re.compile(r"(?i)\bspend(?:ing)?[ -](?:limit|cap|based)")  # "billing" stands in every 429
 
 
-def read_error(
-    error: Exception, *, model: str, base_url: str, secret: str
-) -> BackendError | UserError | NoImage:
+def read_error(error: Exception, *, model: str, base_url: str, secret: str) -> BackendError | UserError | NoImage:
     """The typed error to raise, or NoImage where the error is a refusal of the content. `secret` is cut out
     of texts.
     """
@@ -35,9 +33,7 @@ def read_error(
         case errors.APIError():
             return _status(error, said, model, secret)
         case httpx2.InvalidURL() | httpx2.UnsupportedProtocol() | httpx2.LocalProtocolError():
-            return UserError(
-                f"the request to {base_url} could not be built ({said}): check MMRAG_GEMINI_BASE_URL."
-            )
+            return UserError(f"the request to {base_url} could not be built ({said}): check MMRAG_GEMINI_BASE_URL.")
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.ProxyError():
             return Unreachable(f"Gemini at {base_url} can't be reached ({said}).")
         case httpx2.ReadTimeout() | httpx2.WriteTimeout():
@@ -46,8 +42,7 @@ def read_error(
             )
         case httpx2.HTTPError():
             return Ambiguous(
-                f"the connection to Gemini broke off ({type(error).__name__}), the picture may have "
-                "been billed."
+                f"the connection to Gemini broke off ({type(error).__name__}), the picture may have been billed."
             )
         case _:  # JSON cut off, broken base64, a field of another type: the request did go through
             return Ambiguous(
@@ -63,23 +58,15 @@ def _status(error: Any, said: str, model: str, secret: str) -> BackendError | Us
         return UserError(f"Gemini refused the key ({code} {status}: {said}): check {KEY_SETTING}.")
     match code:
         case 404:
-            return UserError(
-                f"Gemini has no model {model!r} ({said}): set MMRAG_GEMINI_MODEL or the brief's `model`."
-            )
+            return UserError(f"Gemini has no model {model!r} ({said}): set MMRAG_GEMINI_MODEL or the brief's `model`.")
         case 429:
             return _quota(error, said, details)
         case 408 | 500 | 502 | 503:
-            return Throttled(
-                f"Gemini is overloaded ({code} {status}).", retry_after_s=_retry_after(error, details)
-            )
+            return Throttled(f"Gemini is overloaded ({code} {status}).", retry_after_s=_retry_after(error, details))
         case 499 | 504:
-            return Ambiguous(
-                f"Gemini gave up on the request ({code} {status}), the picture may have been billed."
-            )
+            return Ambiguous(f"Gemini gave up on the request ({code} {status}), the picture may have been billed.")
         case 400 if status == "FAILED_PRECONDITION":
-            return UserError(
-                f"Gemini can't be used with this key ({said}): check the project of {KEY_SETTING}."
-            )
+            return UserError(f"Gemini can't be used with this key ({said}): check the project of {KEY_SETTING}.")
         case 400 if _POLICY.search(said):
             return NoImage("blocked", f"the request was refused: {said}")
         case _ if code >= 500:

@@ -88,9 +88,7 @@ class _Sheet:
     def _stage(self, box: Box) -> None:
         self._wash(box)
         pictures = [Image.open(io.BytesIO(r.data)).convert("RGB") for r in self.request.references]
-        for number, (picture, place) in enumerate(
-            zip(pictures, self._places(box, len(pictures)), strict=False), 1
-        ):
+        for number, (picture, place) in enumerate(zip(pictures, self._places(box, len(pictures)), strict=False), 1):
             self._card(picture, place, str(number))
 
     def _wash(self, box: Box) -> None:
@@ -108,9 +106,7 @@ class _Sheet:
             return [_shaped(inner, 0.8, 1.35)] if count else []
         strip = count - 1
         if inner.w >= inner.h * 0.82:  # wide: the strip stands to the right
-            side = min(
-                round(inner.w * (0.4 if strip < 3 else 0.3)), (inner.h - gap * (strip - 1)) // strip * 4 // 3
-            )
+            side = min(round(inner.w * (0.4 if strip < 3 else 0.3)), (inner.h - gap * (strip - 1)) // strip * 4 // 3)
             side = max(1, side)
             first = Box(inner.x, inner.y, max(1, inner.w - side - gap), inner.h)
             tall = max(1, (inner.h - gap * (strip - 1)) // strip)
@@ -129,9 +125,7 @@ class _Sheet:
         shade.paste(rounded_mask((box.w, box.h), radius).point(lambda v: v * 70 // 255), (3 * blur, 3 * blur))
         shade = shade.filter(ImageFilter.GaussianBlur(blur))
         self.canvas.paste(self.ink, (box.x - 3 * blur, box.y - 3 * blur + blur), shade)
-        self.canvas.paste(
-            framed(picture, (box.w, box.h)), (box.x, box.y), rounded_mask((box.w, box.h), radius)
-        )
+        self.canvas.paste(framed(picture, (box.w, box.h)), (box.x, box.y), rounded_mask((box.w, box.h), radius))
         size = max(7, round(self.unit * 0.72))
         dot = round(size * 1.7)
         if dot * 3 < min(box.w, box.h):
@@ -162,9 +156,7 @@ class _Sheet:
         least, most = max(6, round(self.unit * 0.84)), max(7, round(self.unit * 1.2))
         for size in range(most, least, -1):
             lines = max(1, room // line_height(size))
-            if not any(
-                line.endswith("…") for line in fit_lines(self.card.excerpt, width, size=size, lines=lines)
-            ):
+            if not any(line.endswith("…") for line in fit_lines(self.card.excerpt, width, size=size, lines=lines)):
                 return size
         return least
 

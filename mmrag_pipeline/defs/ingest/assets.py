@@ -103,16 +103,12 @@ def clip_embeddings(
             "images_per_second": round(report.images_per_second, 1),
             "dimensions": summary.dim,
             "fingerprint": summary.fingerprint,
-            "folder": dg.MetadataValue.path(
-                str(EmbeddingStore(opened).folder(summary.fingerprint, drop.key))
-            ),
+            "folder": dg.MetadataValue.path(str(EmbeddingStore(opened).folder(summary.fingerprint, drop.key))),
         }
     )
 
 
-@dg.asset(
-    partitions_def=media_drops, deps=[clip_embeddings], group_name="ingest", kinds={"milvus"}, pool="milvus"
-)
+@dg.asset(partitions_def=media_drops, deps=[clip_embeddings], group_name="ingest", kinds={"milvus"}, pool="milvus")
 def drop_vectors(
     context: dg.AssetExecutionContext,
     store: StoreResource,

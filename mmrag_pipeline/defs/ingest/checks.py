@@ -26,9 +26,7 @@ def quarantine_rate(context: dg.AssetCheckExecutionContext, store: StoreResource
     return dg.AssetCheckResult(
         passed=rate <= QUARANTINE_RATE,
         severity=dg.AssetCheckSeverity.WARN,
-        description=""
-        if rate <= QUARANTINE_RATE
-        else "Ask whoever delivered the drop for the files listed below.",
+        description="" if rate <= QUARANTINE_RATE else "Ask whoever delivered the drop for the files listed below.",
         metadata={"rate": rate, "quarantined": bad.num_rows, "files": files}
         | ({"quarantine": dg.MetadataValue.table(listed)} if listed else {}),
     )
@@ -44,9 +42,7 @@ def embeddings_complete(
     wanted = set(table.filter(pc.equal(table["status"], "ok"))["content_id"].to_pylist())
     stored: set[str] = set()
     bad_norms = 0
-    for batch in EmbeddingStore(opened).batches(
-        clip_encoder.encoder(opened).fingerprint, context.partition_key
-    ):
+    for batch in EmbeddingStore(opened).batches(clip_encoder.encoder(opened).fingerprint, context.partition_key):
         stored.update(batch["content_id"].to_pylist())
         bad_norms += _not_unit(batch["embedding"])
     passed = stored == wanted and bad_norms == 0

@@ -32,9 +32,7 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
         seen[drop.key] = [signature, deliveries + 1]
         # The count keeps a drop that returns to an earlier state from being taken for a run that was made already:
         # Dagster never repeats a run key.
-        requests.append(
-            dg.RunRequest(run_key=f"{drop.key}@{deliveries + 1}:{signature}", partition_key=drop.key)
-        )
+        requests.append(dg.RunRequest(run_key=f"{drop.key}@{deliveries + 1}:{signature}", partition_key=drop.key))
         if len(requests) == MAX_DROPS_A_TICK:
             break
     known_keys = set(context.instance.get_dynamic_partitions(media_drops.name))

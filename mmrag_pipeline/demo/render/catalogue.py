@@ -27,9 +27,7 @@ class Item:
     pictures: tuple[tuple[str, str], ...]
 
 
-def _watch(
-    style: str, metal: str, band: str = "bracelet", second: str = "black", face: str = "white"
-) -> Look:
+def _watch(style: str, metal: str, band: str = "bracelet", second: str = "black", face: str = "white") -> Look:
     material = {"bracelet": "bracelet", "mesh": "mesh band", "strap": "leather strap"}[band]
     return Look("watch", style, metal, material, second=second, band=band, face=face)
 

@@ -1,7 +1,7 @@
 """Mitsuba and Open Image Denoise: a described scene becomes an 8-bit picture.
 
 The scalar variant is the default: it needs no system LLVM. `MMRAG_RENDER_VARIANT=llvm_ad_rgb` (with
-`DRJIT_LIBLLVM_PATH`) is three times as quick, and made the committed library; its pictures repeat.
+`DRJIT_LIBLLVM_PATH`) is three times as quick, and made the committed library.
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ def develop(linear: np.ndarray, exposure: float) -> np.ndarray:
     light = np.maximum(linear * exposure, 0)
     knee = 0.75
     light = np.where(light > knee, knee + (1 - knee) * (1 - np.exp(-(light - knee) / (1 - knee))), light)
-    srgb = np.where(
-        light <= 0.0031308, light * 12.92, 1.055 * np.power(np.maximum(light, 1e-8), 1 / 2.4) - 0.055
-    )
+    srgb = np.where(light <= 0.0031308, light * 12.92, 1.055 * np.power(np.maximum(light, 1e-8), 1 / 2.4) - 0.055)
     return np.clip(srgb * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -92,7 +90,5 @@ def render(scene: dict, *, samples: int, seed: int, exposure: float = 1.0) -> np
     colour = np.array(mi.render(loaded, integrator=paths, spp=samples, seed=seed), dtype=np.float32)[..., :3]
     guide = np.array(mi.render(loaded, integrator=guides, spp=samples, seed=seed), dtype=np.float32)[..., -6:]
     colour = np.nan_to_num(colour).astype(np.float16).astype(np.float32)  # forgets the order of parallel sums
-    colour, albedo, normal = (
-        np.ascontiguousarray(x) for x in (colour, np.clip(guide[..., :3], 0, 1), guide[..., 3:])
-    )
+    colour, albedo, normal = (np.ascontiguousarray(x) for x in (colour, np.clip(guide[..., :3], 0, 1), guide[..., 3:]))
     return develop(denoise(colour, albedo, normal), exposure)

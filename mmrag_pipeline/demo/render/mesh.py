@@ -74,9 +74,7 @@ def loft(rings: Sequence[Array], *, caps: bool = True) -> Mesh:
     stack = np.stack(rings).astype(float)
     if caps:
         first, last = stack[0].mean(0), stack[-1].mean(0)
-        stack = np.concatenate(
-            [np.broadcast_to(first, stack[:1].shape), stack, np.broadcast_to(last, stack[:1].shape)]
-        )
+        stack = np.concatenate([np.broadcast_to(first, stack[:1].shape), stack, np.broadcast_to(last, stack[:1].shape)])
     return grid(np.concatenate([stack, stack[:, :1]], 1))
 
 
@@ -105,11 +103,7 @@ def revolve(profile: Sequence[tuple[float, float]], *, count: int = 64, smooth: 
 def spline(points: Array, count: int, *, closed: bool = False) -> Array:
     """A Catmull-Rom curve through the points, sampled evenly in its parameter."""
     p = np.asarray(points, float)
-    p = (
-        np.concatenate([p[-1:], p, p[:2]])
-        if closed
-        else np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
-    )
+    p = np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
     spans = len(p) - 3
     t = np.linspace(0, spans, count, endpoint=not closed)
     i = np.minimum(t.astype(int), spans - 1)
@@ -134,17 +128,12 @@ def frames(path: Array, side: Array) -> tuple[Array, Array, Array]:
     return tangent, np.cross(normal, tangent), normal
 
 
-def sweep(
-    path: Array, outline: Array, *, side: Sequence[float] = (1, 0, 0), scale: Array | float = 1.0
-) -> Mesh:
+def sweep(path: Array, outline: Array, *, side: Sequence[float] = (1, 0, 0), scale: Array | float = 1.0) -> Mesh:
     """A plane outline (width, thickness) carried along a path, with closed ends."""
     path = np.asarray(path, float)
     _, across, normal = frames(path, np.asarray(side, float))
     scale = np.broadcast_to(np.asarray(scale, float), (len(path),))
-    rings = [
-        path[i] + scale[i] * (outline[:, :1] * across[i] + outline[:, 1:] * normal[i])
-        for i in range(len(path))
-    ]
+    rings = [path[i] + scale[i] * (outline[:, :1] * across[i] + outline[:, 1:] * normal[i]) for i in range(len(path))]
     return loft(rings)
 
 
@@ -179,9 +168,7 @@ def ellipsoid(x: float, y: float, z: float, count: int = 40) -> Mesh:
     return revolve(list(zip(np.cos(up), np.sin(up), strict=True)), count=count).scaled(x, y, z)
 
 
-def capsule(
-    start: Sequence[float], end: Sequence[float], radius: float, end_radius: float | None = None
-) -> Mesh:
+def capsule(start: Sequence[float], end: Sequence[float], radius: float, end_radius: float | None = None) -> Mesh:
     """A limb: a round-ended rod from one point to another."""
     start, end = np.asarray(start, float), np.asarray(end, float)
     axis = (end - start) / np.linalg.norm(end - start)

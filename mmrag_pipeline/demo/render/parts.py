@@ -24,9 +24,7 @@ def by_slot(parts: Iterable[Part]) -> list[Part]:
     parts = list(parts)
     painted = [p for p in parts if p.picture is not None]
     slots = dict.fromkeys(p.slot for p in parts if p.picture is None)
-    return painted + [
-        Part(s, merge([p.mesh for p in parts if p.picture is None and p.slot == s])) for s in slots
-    ]
+    return painted + [Part(s, merge([p.mesh for p in parts if p.picture is None and p.slot == s])) for s in slots]
 
 
 def turned(parts: Iterable[Part], axis: str, degrees: float) -> list[Part]:

@@ -86,9 +86,7 @@ def photograph(parts: list[Part], finishes: Mapping[str, Finish], shot: Shot) ->
         lift = 0.28
         points = np.concatenate([p.mesh.vertices for p in parts])[:, :2]
         radius = np.linalg.norm(points, axis=1).max() * 1.12
-        disc = revolve(
-            [(0, 0), (radius, 0), (radius, lift - 0.03), (radius - 0.03, lift), (0, lift)], count=96
-        )
+        disc = revolve([(0, 0), (radius, 0), (radius, lift - 0.03), (radius - 0.03, lift), (0, lift)], count=96)
         scene["plinth"] = shape(disc, bsdf(("matte", shot.plinth)))
         parts = moved(parts, z=lift)
     for index, part in enumerate(by_slot(parts)):
@@ -115,9 +113,7 @@ def _bitmap(picture: np.ndarray) -> dict:
 
 def _ballast() -> dict:
     """A speck of every kind of finish, out of sight: one compiled kernel then serves all scenes."""
-    speck = Mesh(
-        np.array([[0, 0, -90], [1e-3, 0, -90], [0, 1e-3, -90]]), np.array([[0, 1, 2]]), np.zeros((3, 2))
-    )
+    speck = Mesh(np.array([[0, 0, -90], [1e-3, 0, -90], [0, 1e-3, -90]]), np.array([[0, 1, 2]]), np.zeros((3, 2)))
     white = np.full((4, 4, 3), 255, np.uint8)
     made = {"metal": bsdf(("metal", "silver")), "painted": _material(Part("", speck, white), {})}
     return {f"ballast_{name}": shape(speck, material) for name, material in made.items()}
@@ -203,9 +199,7 @@ def _camera(parts: list[Part], shot: Shot) -> dict:
     return {
         "type": "perspective",
         "fov": shot.field_of_view,
-        "to_world": mi.ScalarTransform4f().look_at(
-            (target + distance * back).tolist(), target.tolist(), up.tolist()
-        ),
+        "to_world": mi.ScalarTransform4f().look_at((target + distance * back).tolist(), target.tolist(), up.tolist()),
         "film": {
             "type": "hdrfilm",
             "width": shot.size,

@@ -74,9 +74,7 @@ def random_look(rng: np.random.Generator) -> Look:
     if kind == "watch":
         band = str(rng.choice(["bracelet", "bracelet", "strap", "strap", "mesh"]))
         metal = str(rng.choice(list(METALS), p=[0.27, 0.25, 0.18, 0.18, 0.06, 0.06]))
-        second = str(
-            rng.choice(["black", "brown", "tan", "navy", "burgundy", "green", "grey", "white", "red"])
-        )
+        second = str(rng.choice(["black", "brown", "tan", "navy", "burgundy", "green", "grey", "white", "red"]))
         face = str(
             rng.choice(
                 [
@@ -137,9 +135,7 @@ def random_shot(rng: np.random.Generator, *, size: int, samples: int) -> tuple[s
         samples=samples,
         seed=int(rng.integers(1 << 30)),
         light=float(rng.uniform(-0.7, 1.4)),
-        plinth=str(rng.choice(["white", "#e7d6c4", "#d4c4d8"]))
-        if rng.random() < 0.12 and not backdrop.wood
-        else None,
+        plinth=str(rng.choice(["white", "#e7d6c4", "#d4c4d8"])) if rng.random() < 0.12 and not backdrop.wood else None,
         field_of_view=float(rng.uniform(18, 40)),
     )
     return view, background, shot

@@ -74,9 +74,7 @@ def _built(kind: str, style: str, band: str, face: str, ink: str, shape: int) ->
     if kind == "watch":
         return tuple(watch.watch(strap=band, dial=style, face=face, ink=ink))
     if kind == "bag":
-        return tuple(
-            bag.bag(style=style, wide=1 + 0.1 * (shape % 3 - 1), tall=1 + 0.1 * (shape // 3 % 3 - 1))
-        )
+        return tuple(bag.bag(style=style, wide=1 + 0.1 * (shape % 3 - 1), tall=1 + 0.1 * (shape // 3 % 3 - 1)))
     if kind == "shoe":
         return tuple(shoe.shoe(style=style, pair=shape % 4 != 3))
     if kind == "dress":
@@ -123,9 +121,7 @@ def finishes(look: Look) -> Mapping[str, Finish]:
             "accent": ("leather", look.second),
             "toe": ("rubber", "white") if look.style == "high-top" else (look.material, look.second),
             "laces": ("cotton", "black" if look.colour in ("white", "ivory") else "white"),
-            "sole": ("leather", "black" if look.style == "pump" else "brown")
-            if dress_shoe
-            else ("rubber", "white"),
+            "sole": ("leather", "black" if look.style == "pump" else "brown") if dress_shoe else ("rubber", "white"),
             "tread": ("rubber", "black" if dress_shoe else "tan"),
         }
     if look.kind == "dress":

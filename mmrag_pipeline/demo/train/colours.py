@@ -43,9 +43,7 @@ def to_lab(rgb: np.ndarray) -> np.ndarray:
     matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = linear @ matrix.T / np.array([0.95047, 1.0, 1.08883])
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.stack(
-        [116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1
-    )
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
 
 
 PROTOTYPE_LAB = to_lab(np.array([row for rows in PROTOTYPES.values() for row in rows]))
@@ -57,9 +55,7 @@ def clusters(points: np.ndarray, *, k: int = 3, rounds: int = 6) -> np.ndarray:
     centres = order[np.linspace(0, len(order) - 1, 2 * k + 1).astype(int)[1::2]]
     for _ in range(rounds):
         nearest = np.linalg.norm(points[:, None] - centres[None], axis=2).argmin(1)
-        centres = np.stack(
-            [points[nearest == i].mean(0) if (nearest == i).any() else centres[i] for i in range(k)]
-        )
+        centres = np.stack([points[nearest == i].mean(0) if (nearest == i).any() else centres[i] for i in range(k)])
     return centres
 
 

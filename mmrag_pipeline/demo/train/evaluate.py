@@ -57,9 +57,7 @@ class Loaded:
         """Unit vectors of picture files."""
         parts = []
         for start in range(0, len(paths), batch):
-            pixels = [
-                self.preprocess(Image.open(path).convert("RGB")) for path in paths[start : start + batch]
-            ]
+            pixels = [self.preprocess(Image.open(path).convert("RGB")) for path in paths[start : start + batch]]
             with torch.inference_mode():
                 parts.append(self.model.encode_image(torch.stack(pixels), normalize=True))
         return torch.cat(parts)
@@ -92,27 +90,24 @@ def clothing_scores(loaded: Loaded, pictures: list[Picture], images: torch.Tenso
     ranks = (loaded.words(queries) @ images.T).argsort(dim=1, descending=True)
     recalls = [recall_at_10(rank, relevant) for rank, relevant in zip(ranks, groups.values(), strict=True)]
     return {
-        "clothing, class of 10 from words, top-1": top1(
-            loaded, images[ten], [kinds[i] for i in ten], prompts
-        ),
+        "clothing, class of 10 from words, top-1": top1(loaded, images[ten], [kinds[i] for i in ten], prompts),
         "clothing, colour + class, R@10": sum(recalls) / len(recalls),
     }
 
 
-def grocery_scores(loaded: Loaded, pictures: list[Picture], images: torch.Tensor) -> dict[str, float]:
-    """The 81 products by their names."""
-    prompts = {
-        fine: [f"a photo of {words[1]}"] for p in pictures for fine, words in list(p.things.items())[:1]
-    }
+def grocery_scores(
+    loaded: Loaded, pictures: list[Picture], images: torch.Tensor, *, known: list[Picture]
+) -> dict[str, float]:
+    """All products of `known` by their names."""
+    every = [next(iter(picture.things.items())) for picture in known if picture.source == "grocery"]
+    prompts = {product: [f"a photo of {words[1]}"] for product, words in every}
     labels = [next(iter(picture.things)) for picture in pictures]
     return {f"grocery, {len(prompts)} classes, top-1": top1(loaded, images, labels, prompts)}
 
 
 def character_scores(loaded: Loaded, pictures: list[Picture], images: torch.Tensor) -> dict[str, float]:
     """Free captions: the very picture among the first 10."""
-    ranks = (loaded.words([picture.sentences[0] for picture in pictures]) @ images.T).argsort(
-        dim=1, descending=True
-    )
+    ranks = (loaded.words([picture.sentences[0] for picture in pictures]) @ images.T).argsort(dim=1, descending=True)
     found = [i in rank[:10].tolist() for i, rank in enumerate(ranks)]
     return {f"characters, free captions, {len(found)} pictures, R@10": sum(found) / len(found)}
 
@@ -123,7 +118,7 @@ def scores(loaded: Loaded, pictures: list[Picture]) -> dict[str, float]:
     started = time.monotonic()
     images = loaded.pictures([picture.path for picture in held_out])
     speed = {"pictures a second from JPEG": len(held_out) / (time.monotonic() - started)}
-    return speed | held_out_scores(loaded, held_out, images) | library_scores(loaded)
+    return speed | held_out_scores(loaded, held_out, images, known=pictures) | library_scores(loaded)
 
 
 def library_scores(loaded: Loaded) -> dict[str, float]:
@@ -132,20 +127,22 @@ def library_scores(loaded: Loaded) -> dict[str, float]:
     ranks = loaded.words([query for query, _, _ in QUERIES]) @ loaded.pictures([path for path, _ in shelf]).T
     order = ranks.argsort(dim=1, descending=True).tolist()
     right = [
-        all(wanted <= shelf[i][1] for i in best[:top])
-        for best, (_, top, wanted) in zip(order, QUERIES, strict=True)
+        all(wanted <= shelf[i][1] for i in best[:top]) for best, (_, top, wanted) in zip(order, QUERIES, strict=True)
     ]
     return {f"demo library, {len(QUERIES)} queries, top 1 to 3 all right": sum(right) / len(right)}
 
 
-def held_out_scores(loaded: Loaded, held_out: list[Picture], images: torch.Tensor) -> dict[str, float]:
+def held_out_scores(
+    loaded: Loaded, held_out: list[Picture], images: torch.Tensor, *, known: list[Picture]
+) -> dict[str, float]:
     """The figures that need no clock, from vectors of the held-out pictures."""
-    result: dict[str, float] = {}
-    for source, score in (
-        ("clothing", clothing_scores),
-        ("grocery", grocery_scores),
-        ("characters", character_scores),
-    ):
-        chosen = [i for i, picture in enumerate(held_out) if picture.source == source]
-        result |= score(loaded, [held_out[i] for i in chosen], images[chosen])
-    return result
+    rows = {
+        source: [i for i, picture in enumerate(held_out) if picture.source == source]
+        for source in ("clothing", "grocery", "characters")
+    }
+    of = {source: ([held_out[i] for i in chosen], images[chosen]) for source, chosen in rows.items()}
+    return (
+        clothing_scores(loaded, *of["clothing"])
+        | grocery_scores(loaded, *of["grocery"], known=known)
+        | character_scores(loaded, *of["characters"])
+    )

@@ -48,9 +48,7 @@ def vision_state(*, trunk: nn.Module, project: nn.Linear) -> dict[str, torch.Ten
 def export(*, out: Path, trunk: nn.Module, project: nn.Linear, text: TextTower, scale: torch.Tensor) -> None:
     """Writes both files; the weights last."""
     out.mkdir(parents=True, exist_ok=True)
-    state = (
-        vision_state(trunk=trunk, project=project) | text.open_clip_state() | {"logit_scale": scale.detach()}
-    )
+    state = vision_state(trunk=trunk, project=project) | text.open_clip_state() | {"logit_scale": scale.detach()}
     (out / "open_clip_config.json").write_text(json.dumps(MODEL, indent=2) + "\n")
     half = {name: value.half().contiguous() for name, value in sorted(state.items())}
     weights = out / "open_clip_model.safetensors"

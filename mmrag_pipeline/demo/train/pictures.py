@@ -100,9 +100,7 @@ def characters(root: Path) -> list[Picture]:
     for row in rows(root / "labels.csv"):
         style, full = row["label"], row["caption"]
         short = re.split(r" with |,", full)[0]
-        things = {
-            f"character:{style}": (short, f"{style.replace('-', ' ')} character", "cartoon character avatar")
-        }
+        things = {f"character:{style}": (short, f"{style.replace('-', ' ')} character", "cartoon character avatar")}
         sentences = (full, full.removeprefix(short).removeprefix(" with "))
         held_out = is_held_out(f"characters {row['path']}")
         found.append(Picture(root / row["path"], "characters", things, (), (), sentences, held_out))

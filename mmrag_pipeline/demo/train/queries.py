@@ -1,6 +1,6 @@
 """What the demo model is asked about the committed demo library, and which tags the best hits must have.
 
-Written before the model was trained; the library's pictures are never trained on.
+Written before any model had searched the library; its pictures are never trained on.
 """
 
 import csv

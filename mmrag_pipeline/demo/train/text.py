@@ -64,9 +64,7 @@ class TextTower(nn.Module):
         return self.matrix(self.words[tokens]) + corrections
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        length = int(
-            (tokens != 0).sum(1).max()
-        )  # the mask is causal: what follows the longest caption changes nothing
+        length = int((tokens != 0).sum(1).max())  # the mask is causal: what follows the longest caption changes nothing
         tokens = tokens[:, :length]
         states = self.embedding(tokens) + self.positional_embedding[:length]
         if self.training:

@@ -80,9 +80,7 @@ def features(paths: list[Path], *, trunk: nn.Module, views: int, cache: Path, se
             batches = [paths[start : start + 32] for start in range(0, len(paths), 32)]
             with torch.inference_mode():
                 parts = [
-                    backbone.forward_head(
-                        backbone.forward_features(pixels(batch, number=number)), pre_logits=True
-                    )
+                    backbone.forward_head(backbone.forward_features(pixels(batch, number=number)), pre_logits=True)
                     for batch in batches
                 ]
             torch.save(torch.cat(parts).clone(), file)

@@ -119,9 +119,7 @@ THING_PARENTS: dict[str, tuple[str, ...]] = {
     "backpack": ("bag",),
     **dict.fromkeys(("sneakers", "ankle boots", "high heel pumps"), ("shoes",)),
     "high-top sneakers": ("sneakers", "shoes"),
-    **dict.fromkeys(
-        ("evening gown", "cocktail dress", "sheath dress", "wrap dress", "tiered dress"), ("dress",)
-    ),
+    **dict.fromkeys(("evening gown", "cocktail dress", "sheath dress", "wrap dress", "tiered dress"), ("dress",)),
     "hooded cape": ("cape",),
     **{f"{name} figurine": ("figurine",) for name in "superhero astronaut robot wizard knight cat".split()},
 }

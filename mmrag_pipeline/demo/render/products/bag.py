@@ -49,9 +49,7 @@ def _tote(wide: float, tall: float) -> list[Part]:
     body = loft([*rings, inside[1]], caps=False)
     floor = loft([ring(superellipse(0.01, 0.01, 4.5, 96), 0), rings[0]], caps=False)
     hem = sweep(
-        np.concatenate([ring(superellipse(widths[-1] + 0.004, depths[-1] + 0.004, 4.5, 96), top - 0.07)] * 2)[
-            :97
-        ],
+        np.concatenate([ring(superellipse(widths[-1] + 0.004, depths[-1] + 0.004, 4.5, 96), top - 0.07)] * 2)[:97],
         superellipse(0.07, 0.014, 6, 16),
         side=(0, 0, 1),
     )
@@ -76,9 +74,7 @@ def _tote(wide: float, tall: float) -> list[Part]:
             (0.5, y, top - 0.42),
         ]
         path = evenly(spline(np.array(arch) * [wide, 1, 1], 80), 80)
-        parts.append(
-            Part("trim", sweep(path, superellipse(0.062, 0.024, 4, 20), side=(0, turn, 0.01)).scaled(1))
-        )
+        parts.append(Part("trim", sweep(path, superellipse(0.062, 0.024, 4, 20), side=(0, turn, 0.01)).scaled(1)))
         for x in (-0.5, 0.5):
             stud = torus(0.045, 0.018, count=24).turned("x", 90)
             parts.append(Part("metal", stud.moved(x * wide, y + turn * 0.03, top - 0.38)))
@@ -89,11 +85,7 @@ def _tote(wide: float, tall: float) -> list[Part]:
 def _body(wide: float, tall: float, taper: float, depth: float) -> tuple[list[np.ndarray], callable]:
     """Rings of a closed structured body, and the depth of its front at (x, z)."""
     z = np.array([0, 0.02, 0.08, 0.3, 0.6, 0.9, 1.12, 1.17, 1.19]) * tall
-    w = (
-        wide
-        * np.interp(z / tall, [0, 1.2], [0.98, 0.98 - taper])
-        * np.array([0.93, 0.97, 1, 1, 1, 1, 1, 0.985, 0.95])
-    )
+    w = wide * np.interp(z / tall, [0, 1.2], [0.98, 0.98 - taper]) * np.array([0.93, 0.97, 1, 1, 1, 1, 1, 0.985, 0.95])
     d = depth * np.array([0.85, 0.95, 1, 1.02, 0.97, 0.86, 0.68, 0.55, 0.35])
     power = 5.0
     rings = [ring(superellipse(a, b, power, 96), h) for a, b, h in zip(w, d, z, strict=True)]
@@ -138,9 +130,7 @@ def _handbag(wide: float, tall: float) -> list[Part]:
     parts += _piping(wide, tall, front)
     z = top - 0.62 * tall
     y = -float(front(np.array(0.0), np.array(z))) - 0.085
-    clasp = merge(
-        [box(0.2, 0.05, 0.2, 0.03), torus(0.07, 0.018, count=32).turned("x", 90).moved(0, -0.035, 0)]
-    )
+    clasp = merge([box(0.2, 0.05, 0.2, 0.03), torus(0.07, 0.018, count=32).turned("x", 90).moved(0, -0.035, 0)])
     parts.append(Part("metal", clasp.moved(0, y, z)))
     arch = [
         (-0.42, 0, top - 0.02),
@@ -154,14 +144,10 @@ def _handbag(wide: float, tall: float) -> list[Part]:
     path = evenly(spline(np.array(arch) * [wide, 1, tall], 80), 80)
     parts.append(Part("trim", sweep(path[8:-8], superellipse(0.05, 0.05, 2.4, 16), side=(0, 1, 0))))
     for x in (-0.42, 0.42):
-        parts.append(
-            Part("metal", torus(0.075, 0.02, count=32).turned("x", 90).moved(x * wide, 0, top + 0.08))
-        )
+        parts.append(Part("metal", torus(0.075, 0.02, count=32).turned("x", 90).moved(x * wide, 0, top + 0.08)))
         parts.append(Part("metal", box(0.12, 0.16, 0.06, 0.02).moved(x * wide, 0, top + 0.03)))
     for x in (-0.75, 0.75):
-        parts += [
-            Part("metal", box(0.09, 0.09, 0.05, 0.02).moved(x * wide, yy, -0.02)) for yy in (-0.22, 0.22)
-        ]
+        parts += [Part("metal", box(0.09, 0.09, 0.05, 0.02).moved(x * wide, yy, -0.02)) for yy in (-0.22, 0.22)]
     return parts
 
 
@@ -196,9 +182,7 @@ def _crossbody(wide: float, tall: float) -> list[Part]:
             below = t < top - 0.6 * tall
             if (ok & below).sum() > 3:
                 quilt.append(
-                    tube(
-                        np.stack([x, -front(x, t) - 0.002, t], 1)[ok & below], 0.009, side=(0, 1, 0), count=6
-                    )
+                    tube(np.stack([x, -front(x, t) - 0.002, t], 1)[ok & below], 0.009, side=(0, 1, 0), count=6)
                 )
     parts.append(Part("trim", merge(quilt)))
     arch = [
@@ -248,20 +232,14 @@ def _backpack(wide: float, tall: float) -> list[Part]:
         parts.append(Part("metal" if y > -0.15 else "trim", tube(evenly(path, 90), 0.016, side=(0, 1, 0))))
     u = np.linspace(-0.44, 0.44, 40) * w * 0.86
     parts.append(
-        Part(
-            "trim", tube(np.stack([u, np.full(40, -0.545), np.full(40, h * 0.44)], 1), 0.018, side=(0, 1, 0))
-        )
+        Part("trim", tube(np.stack([u, np.full(40, -0.545), np.full(40, h * 0.44)], 1), 0.018, side=(0, 1, 0)))
     )
-    parts.append(
-        Part("metal", capsule((0.44 * w * 0.8, -0.57, h * 0.44), (0.44 * w * 0.8, -0.57, h * 0.38), 0.018))
-    )
+    parts.append(Part("metal", capsule((0.44 * w * 0.8, -0.57, h * 0.44), (0.44 * w * 0.8, -0.57, h * 0.38), 0.018)))
     parts.append(Part("trim", box(0.36, 0.03, 0.24, 0.05).moved(0, -0.565, h * 0.29)))
     parts.append(Part("metal", box(0.18, 0.02, 0.05, 0.01).moved(0, -0.585, h * 0.29)))
     for x in (-1, 1):
         parts.append(Part("body", box(0.2, 0.42, 0.62 * tall, 0.09, 6).moved(x * w * 0.52, 0.0, h * 0.24)))
-        parts.append(
-            Part("trim", box(0.21, 0.43, 0.06, 0.03).moved(x * w * 0.52, 0.0, h * 0.24 + 0.31 * tall))
-        )
+        parts.append(Part("trim", box(0.21, 0.43, 0.06, 0.03).moved(x * w * 0.52, 0.0, h * 0.24 + 0.31 * tall)))
         back = [
             (x * 0.2, 0.3, h * 0.93),
             (x * 0.3, 0.55, h * 0.86),
@@ -269,13 +247,9 @@ def _backpack(wide: float, tall: float) -> list[Part]:
             (x * 0.45, 0.5, h * 0.2),
             (x * 0.5, 0.33, h * 0.08),
         ]
-        parts.append(
-            Part("trim", sweep(spline(np.array(back), 50), superellipse(0.09, 0.028, 4, 16), side=(1, 0, 0)))
-        )
+        parts.append(Part("trim", sweep(spline(np.array(back), 50), superellipse(0.09, 0.028, 4, 16), side=(1, 0, 0))))
         strap = [(x * 0.3 * w, -0.2, h * 0.99), (x * 0.3 * w, -0.43, h * 0.9), (x * 0.3 * w, -0.45, h * 0.66)]
-        parts.append(
-            Part("trim", sweep(spline(np.array(strap), 30), superellipse(0.05, 0.014, 4, 16), side=(1, 0, 0)))
-        )
+        parts.append(Part("trim", sweep(spline(np.array(strap), 30), superellipse(0.05, 0.014, 4, 16), side=(1, 0, 0))))
         parts.append(Part("metal", box(0.13, 0.035, 0.1, 0.02).moved(x * 0.3 * w, -0.455, h * 0.66)))
     loop = [
         (-0.16, 0.1, h * 0.985),
@@ -306,9 +280,7 @@ def _bucket(wide: float, tall: float) -> list[Part]:
         (1.45, 0.58, 0.09),
     ]:
         radius = r + fold * np.cos(14 * t)
-        rings.append(
-            np.stack([wide * radius * np.cos(t), 0.82 * radius * np.sin(t), np.full(count, z * tall)], 1)
-        )
+        rings.append(np.stack([wide * radius * np.cos(t), 0.82 * radius * np.sin(t), np.full(count, z * tall)], 1))
     inner = [r * [0.95, 0.95, 1] for r in rings[:4:-1]]
     parts = [Part("body", loft([*rings, *inner]))]
     base = [
@@ -328,9 +300,7 @@ def _bucket(wide: float, tall: float) -> list[Part]:
     for x in (-0.07, 0.07):
         hang = [(x * 0.4, -0.5, 1.24 * tall), (x, -0.6, 1.1 * tall), (x * 1.6, -0.61, 0.75 * tall)]
         parts.append(Part("trim", tube(spline(np.array(hang), 30), 0.02)))
-        parts.append(
-            Part("metal", capsule((x * 1.6, -0.61, 0.77 * tall), (x * 1.7, -0.61, 0.66 * tall), 0.032))
-        )
+        parts.append(Part("metal", capsule((x * 1.6, -0.61, 0.77 * tall), (x * 1.7, -0.61, 0.66 * tall), 0.032)))
     arch = [
         (-0.62, 0, 1.2),
         (-0.7, 0, 1.6),
@@ -349,7 +319,5 @@ def _bucket(wide: float, tall: float) -> list[Part]:
                 torus(0.08, 0.02, count=32).turned("x", 90).turned("z", 90).moved(x * wide, 0, 1.27 * tall),
             )
         )
-    parts.append(
-        Part("metal", grid(np.array([[[x, -0.565, z * tall] for x in (-0.12, 0.12)] for z in (0.42, 0.5)])))
-    )
+    parts.append(Part("metal", grid(np.array([[[x, -0.565, z * tall] for x in (-0.12, 0.12)] for z in (0.42, 0.5)]))))
     return parts

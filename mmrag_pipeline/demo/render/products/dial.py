@@ -51,9 +51,7 @@ def paint(style: str, face: str, ink: str) -> np.ndarray:
             for k in range(12):
                 a = 2 * np.pi * k / 12
                 inner = (cx + 0.78 * r * np.sin(a), cy - 0.78 * r * np.cos(a))
-                draw.line(
-                    [inner, (cx + 0.94 * r * np.sin(a), cy - 0.94 * r * np.cos(a))], fill=colour, width=3
-                )
+                draw.line([inner, (cx + 0.94 * r * np.sin(a), cy - 0.94 * r * np.cos(a))], fill=colour, width=3)
             draw.line(
                 [(cx, cy), (cx + 0.7 * r * np.sin(turn * 9), cy - 0.7 * r * np.cos(turn * 9))],
                 fill=colour,

@@ -193,9 +193,7 @@ def _sleeves(rng: np.random.Generator, length: float) -> Mesh:
         wave = 1 + 0.05 * np.sin(5 * u + rng.uniform(0, 6))
         for k, p in enumerate(path):
             r = np.interp(k / 39, [0, 0.25, 0.9, 1], [0.13, 0.145, 0.125 + 0.03 * length, 0.12])
-            rings.append(
-                p + np.stack([r * wave * np.cos(u), r * wave * np.sin(u), 0.25 * r * np.cos(u) * side], 1)
-            )
+            rings.append(p + np.stack([r * wave * np.cos(u), r * wave * np.sin(u), 0.25 * r * np.cos(u) * side], 1))
         made.append(loft(rings))
     return merge(made)
 
@@ -209,9 +207,7 @@ def _dress(style: str, rng: np.random.Generator) -> list[Part]:
         + 0.05 * np.exp(-(((np.abs(t - 1.5 * np.pi) - 0.45) / 0.3) ** 2))
         - 0.06 * np.exp(-(((t - 1.5 * np.pi) / 0.14) ** 2))
     )
-    vneck = np.where(np.abs(np.cos(t)) > 0.25, 2.87, 2.9) - 0.36 * np.exp(
-        -((np.abs(t - 1.5 * np.pi) / 0.33) ** 1.6)
-    )
+    vneck = np.where(np.abs(np.cos(t)) > 0.25, 2.87, 2.9) - 0.36 * np.exp(-((np.abs(t - 1.5 * np.pi) / 0.33) ** 1.6))
     round_neck = 2.9 - 0.12 * front
     if style == "gown":
         return [
@@ -316,9 +312,7 @@ def _cape(rng: np.random.Generator, *, hood: bool) -> list[Part]:
         for v in np.linspace(0, 1, 12):
             t = np.pi / 2 + u * (np.pi - 0.55)
             r = 0.18 + 0.14 * v**1.5
-            collar.append(
-                np.stack([r * np.cos(t), r * 0.92 * np.sin(t), 3.02 + 0.27 * v + 0.05 * v * np.sin(t)], 1)
-            )
+            collar.append(np.stack([r * np.cos(t), r * 0.92 * np.sin(t), 3.02 + 0.27 * v + 0.05 * v * np.sin(t)], 1))
         parts.append(Part("cloth", sheet(np.stack(collar), 0.025)))
     return parts
 

@@ -38,9 +38,7 @@ def figurine(*, character: str = "hero", wave: bool = False) -> list[Part]:
 
 
 def _base() -> list[Part]:
-    disc = revolve(
-        [(0, 0), (0.78, 0), (0.8, 0.02), (0.8, 0.1), (0.77, 0.14), (0.7, 0.16), (0, 0.16)], count=96
-    )
+    disc = revolve([(0, 0), (0.78, 0), (0.8, 0.02), (0.8, 0.1), (0.77, 0.14), (0.7, 0.16), (0, 0.16)], count=96)
     plate = box(0.5, 0.02, 0.07, 0.01).moved(0, -0.8, 0.06)
     return [
         Part("base", disc),
@@ -72,9 +70,7 @@ def _arms(slot: str, hands: str, wave: bool, thick: float = 0.105) -> list[Part]
         parts.append(
             Part(
                 slot,
-                merge(
-                    [capsule((0.3 * side, 0, 1.18), elbow, thick * 1.1, thick), capsule(elbow, hand, thick)]
-                ),
+                merge([capsule((0.3 * side, 0, 1.18), elbow, thick * 1.1, thick), capsule(elbow, hand, thick)]),
             )
         )
         parts.append(Part(hands, ellipsoid(0.125, 0.125, 0.125).moved(*hand)))
@@ -93,9 +89,7 @@ def _torso(slot: str, *, belly: float = 1.0) -> Part:
 
 def _face(z: float = 1.75, y: float = -0.47, apart: float = 0.19) -> list[Part]:
     eyes = merge([ellipsoid(0.075, 0.04, 0.1).moved(x, y, z) for x in (-apart, apart)])
-    glints = merge(
-        [ellipsoid(0.024, 0.015, 0.03).moved(x + 0.025, y - 0.035, z + 0.04) for x in (-apart, apart)]
-    )
+    glints = merge([ellipsoid(0.024, 0.015, 0.03).moved(x + 0.025, y - 0.035, z + 0.04) for x in (-apart, apart)])
     smile = tube(
         spline(np.array([(-0.1, y - 0.02, z - 0.2), (0, y - 0.04, z - 0.245), (0.1, y - 0.02, z - 0.2)]), 20),
         0.016,
@@ -160,9 +154,7 @@ def _astronaut(wave: bool) -> list[Part]:
             ),
         )
     )
-    parts.append(
-        Part("metal", merge([ellipsoid(0.035, 0.03, 0.035).moved(x, -0.33, 1.03) for x in (-0.08, 0, 0.08)]))
-    )
+    parts.append(Part("metal", merge([ellipsoid(0.035, 0.03, 0.035).moved(x, -0.33, 1.03) for x in (-0.08, 0, 0.08)])))
     parts.append(Part("boots", box(0.55, 0.28, 0.62, 0.09, 6).moved(0, 0.36, 1.05)))
     for x in (-0.58, 0.58):
         parts.append(Part("cape", capsule((x * 0.96, 0, 1.76), (x * 1.04, 0, 1.76), 0.11)))
@@ -185,14 +177,10 @@ def _robot(wave: bool) -> list[Part]:
     parts.append(Part("suit", box(0.72, 0.5, 0.68, 0.12, 7).moved(0, 0, 0.98)))
     parts.append(Part("suit", box(0.98, 0.78, 0.72, 0.16, 7).moved(0, 0, 1.74)))
     parts.append(Part("eyes", box(0.76, 0.08, 0.44, 0.03, 6).moved(0, -0.375, 1.76)))
-    parts.append(
-        Part("cape", merge([ellipsoid(0.105, 0.05, 0.105).moved(x, -0.41, 1.79) for x in (-0.18, 0.18)]))
-    )
+    parts.append(Part("cape", merge([ellipsoid(0.105, 0.05, 0.105).moved(x, -0.41, 1.79) for x in (-0.18, 0.18)])))
     parts.append(Part("cape", box(0.26, 0.04, 0.035, 0.01).moved(0, -0.42, 1.61)))
     parts.append(Part("cape", merge([box(0.34, 0.06, 0.26, 0.03).moved(0, -0.25, 1.02)])))
-    parts.append(
-        Part("metal", merge([ellipsoid(0.035, 0.03, 0.035).moved(x, -0.29, 1.02) for x in (-0.09, 0, 0.09)]))
-    )
+    parts.append(Part("metal", merge([ellipsoid(0.035, 0.03, 0.035).moved(x, -0.29, 1.02) for x in (-0.09, 0, 0.09)])))
     for x in (-0.52, 0.52):
         parts.append(Part("metal", capsule((x * 0.95, 0, 1.74), (x * 1.12, 0, 1.74), 0.13)))
     parts.append(
@@ -237,9 +225,7 @@ def _wizard(wave: bool) -> list[Part]:
         ]
     )
     parts.append(Part("hair", beard))
-    parts.append(
-        Part("hair", merge([capsule((0.02 * s, -0.5, 1.58), (0.17 * s, -0.47, 1.53), 0.06) for s in (-1, 1)]))
-    )
+    parts.append(Part("hair", merge([capsule((0.02 * s, -0.5, 1.58), (0.17 * s, -0.47, 1.53), 0.06) for s in (-1, 1)])))
     hat = revolve(
         [
             (0.0, 2.0),
@@ -339,13 +325,9 @@ def _cat(wave: bool) -> list[Part]:
     for side in (-1, 1):
         ear = revolve([(0.2, 0), (0.17, 0.12), (0.08, 0.3), (0.0, 0.38)], smooth=20)
         parts.append(Part("suit", ear.scaled(1, 0.6, 1).turned("y", 16 * side).moved(0.33 * side, 0, 2.05)))
-        parts.append(
-            Part("cape", ear.scaled(0.62, 0.3, 0.7).turned("y", 16 * side).moved(0.33 * side, -0.085, 2.08))
-        )
+        parts.append(Part("cape", ear.scaled(0.62, 0.3, 0.7).turned("y", 16 * side).moved(0.33 * side, -0.085, 2.08)))
     parts += _face(1.78, -0.455, 0.22)[:2]
-    parts.append(
-        Part("boots", merge([ellipsoid(0.14, 0.12, 0.1).moved(x, -0.44, 1.58) for x in (-0.09, 0.09)]))
-    )
+    parts.append(Part("boots", merge([ellipsoid(0.14, 0.12, 0.1).moved(x, -0.44, 1.58) for x in (-0.09, 0.09)])))
     parts.append(Part("cape", ellipsoid(0.06, 0.05, 0.045).moved(0, -0.54, 1.64)))
     tail = spline(
         np.array([(0.1, 0.2, 0.7), (0.4, 0.5, 0.6), (0.72, 0.45, 0.9), (0.7, 0.35, 1.3), (0.85, 0.3, 1.5)]),

@@ -82,9 +82,7 @@ def _hole(centre: tuple[float, float], radii: tuple[float, float], floor: float,
     """An oval shaft cut down from above; `lean` tips it towards the heel as it rises."""
 
     def field(x: Array, y: Array, z: Array) -> Array:
-        oval = np.sqrt(
-            ((x - centre[0] + lean * (z - floor)) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2
-        )
+        oval = np.sqrt(((x - centre[0] + lean * (z - floor)) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2)
         return np.maximum((oval - 1) * min(radii), floor - z)
 
     return field
@@ -135,9 +133,7 @@ _SNEAKER = [
 def _heights(foot: Field, x: Array, y: Array, top: float) -> Array:
     """How high the surface is over each (x, y), by looking down from above."""
     z = np.linspace(top, 0.1, 300)
-    inside = (
-        foot(np.repeat(x[:, None], 300, 1), np.repeat(y[:, None], 300, 1), np.repeat(z[None], len(x), 0)) < 0
-    )
+    inside = foot(np.repeat(x[:, None], 300, 1), np.repeat(y[:, None], 300, 1), np.repeat(z[None], len(x), 0)) < 0
     return z[inside.argmax(1)]
 
 
@@ -147,9 +143,7 @@ def _laces(foot: Field, rows: int, start: float, stop: float, top: float) -> Mes
     for x in np.linspace(start, stop, rows):
         y = np.linspace(-0.2, 0.2, 17)
         z = _heights(foot, np.full(17, x), y, top)
-        cords.append(
-            tube(np.stack([x + 0.03 * np.sin(y * 8), y, z + 0.025], 1), 0.032, side=(1, 0, 0), count=10)
-        )
+        cords.append(tube(np.stack([x + 0.03 * np.sin(y * 8), y, z + 0.025], 1), 0.032, side=(1, 0, 0), count=10))
     return merge(cords)
 
 
@@ -242,9 +236,7 @@ def _high_top() -> list[Part]:
     hole = _hole((0.72, 0), (0.47, 0.28), 0.7, 0.06)
     cap = _within(bigger, lambda x, y, z: 2.5 - x + 0.3 * np.abs(y))
     t = np.linspace(0, 2 * np.pi, 50)
-    collar = tube(
-        np.stack([0.62 + 0.53 * np.cos(t), 0.33 * np.sin(t), np.full(50, 1.72)], 1), 0.04, side=(0, 0, 1)
-    )
+    collar = tube(np.stack([0.62 + 0.53 * np.cos(t), 0.33 * np.sin(t), np.full(50, 1.72)], 1), 0.04, side=(0, 0, 1))
     patch = merge([ellipsoid(0.19, 0.035, 0.19).moved(0.64, y, 1.2) for y in (-0.37, 0.37)])
     front = _front_laces(body, 5, 0.98, 1.6)
     return [
@@ -276,13 +268,9 @@ def _boot() -> list[Part]:
         ),
     )
     t = np.linspace(0, 2 * np.pi, 50)
-    rim = tube(
-        np.stack([0.6 + 0.6 * np.cos(t), 0.39 * np.sin(t), np.full(50, 2.34)], 1), 0.028, side=(0, 0, 1)
-    )
+    rim = tube(np.stack([0.6 + 0.6 * np.cos(t), 0.39 * np.sin(t), np.full(50, 2.34)], 1), 0.028, side=(0, 0, 1))
     pull = tube(
-        spline(
-            np.array([(0.02, 0, 2.1), (-0.06, 0, 2.35), (-0.04, 0, 2.55), (0.04, 0, 2.5), (0.08, 0, 2.2)]), 30
-        ),
+        spline(np.array([(0.02, 0, 2.1), (-0.06, 0, 2.35), (-0.04, 0, 2.55), (0.04, 0, 2.5), (0.08, 0, 2.2)]), 30),
         0.035,
     )
     welt = _sole([(0.2, 0.02), (0.22, 0.06), (0.3, 0.065), (0.34, 0.04)], 0.06)
@@ -348,9 +336,7 @@ def _pump() -> list[Part]:
         up = z - lift(x)
         topline = np.interp(x, top[:, 0], top[:, 1])
         mouth = x - 2.2 + 0.9 * y**2
-        room = np.maximum(
-            np.maximum(np.abs(y) - np.maximum(_width(x) * 0.97 - 0.07, -0.05), 0.06 - up), mouth
-        )
+        room = np.maximum(np.maximum(np.abs(y) - np.maximum(_width(x) * 0.97 - 0.07, -0.05), 0.06 - up), mouth)
         room = np.maximum(room, 0.1 - x)
         above = np.maximum(topline - up, mouth)
         return np.maximum(np.maximum(foot(x, y, z), -room), -above)
@@ -370,9 +356,7 @@ def _pump() -> list[Part]:
     )
     insole = level_set(
         lambda x, y, z: np.maximum(
-            np.maximum(
-                np.abs(y) - np.maximum(_width(x) * 0.97 - 0.075, -0.02), np.abs(z - lift(x) - 0.045) - 0.02
-            ),
+            np.maximum(np.abs(y) - np.maximum(_width(x) * 0.97 - 0.075, -0.02), np.abs(z - lift(x) - 0.045) - 0.02),
             np.maximum(0.1 - x, x - 2.6),
         ),
         (-0.1, -0.6, -0.05),

@@ -12,9 +12,7 @@ BRACELETS = ("bracelet", "mesh", "strap")
 DIALS = ("classic", "chrono", "diver", "dress")
 
 
-def watch(
-    *, strap: str = "bracelet", dial: str = "classic", face: str = "white", ink: str = "black"
-) -> list[Part]:
+def watch(*, strap: str = "bracelet", dial: str = "classic", face: str = "white", ink: str = "black") -> list[Part]:
     """A watch that stands on its closed strap with the dial to the front."""
     parts = [
         *_case(dial),
@@ -23,9 +21,7 @@ def watch(
         Part("dial", _disc(0.845, 0.085), paint(dial, face, ink)),
     ]
     if dial == "chrono":
-        parts += [
-            Part("metal", torus(0.21, 0.012).moved(x, y, 0.09)) for x, y in ((0.4, 0), (-0.4, 0), (0, -0.4))
-        ]
+        parts += [Part("metal", torus(0.21, 0.012).moved(x, y, 0.09)) for x, y in ((0.4, 0), (-0.4, 0), (0, -0.4))]
     parts += {"bracelet": _bracelet, "mesh": _mesh_band, "strap": _strap}[strap]()
     return turned(parts, "x", 90)
 
@@ -62,10 +58,7 @@ def _case(dial: str) -> list[Part]:
     teeth = 0.13 + 0.012 * np.sign(np.sin(angles * 20))
     rows = [(0.0, 0.0), (1.0, 0.0), (1.0, 0.17), (0.75, 0.2), (0.0, 0.2)]
     points = np.stack(
-        [
-            np.stack([r * teeth * np.cos(angles), r * teeth * np.sin(angles), np.full(121, z)], -1)
-            for r, z in rows
-        ]
+        [np.stack([r * teeth * np.cos(angles), r * teeth * np.sin(angles), np.full(121, z)], -1) for r, z in rows]
     )
     parts.append(Part("metal", grid(points).turned("y", 90).moved(1.02, 0, -0.06)))
     if dial == "chrono":
