@@ -22,7 +22,7 @@ demo: install ## Play the whole story on the packaged brand library (under 3 min
 	$(BIN)/mmrag demo
 
 dev: install ## Serve the Dagster UI with the sensor and the schedules on http://127.0.0.1:3000
-	DAGSTER_HOME="$$($(BIN)/python -m mmrag_pipeline.dagster_home)" $(BIN)/dg dev
+	home="$$($(BIN)/python -m mmrag_pipeline.dagster_home)" && DAGSTER_HOME="$$home" $(BIN)/dg dev
 
 test: install ## The test suite
 	$(BIN)/python -m pytest -m "not slow"

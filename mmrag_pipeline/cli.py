@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import load_settings
@@ -69,26 +69,25 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find pictures by words, by a picture, or by both. Scores are cosines: compare them within one search only."""
-    from mmrag_pipeline.find import find, results_sheet
+    from mmrag_pipeline.find import find, write_sheet
 
     settings = load_settings()
     results = find(settings, text=text, image=image, k=k, product_line=product_line, drop=drop)
-    if sheet is not None:
-        results_sheet(settings, results).save(sheet)
     if as_json:
         print(json.dumps([hit.to_json() for hit in results.hits], indent=1, ensure_ascii=False))
-        return
-    if not results.hits:
-        out.print(results.why_empty)
+    elif not results.hits:
+        out.print(_plain(results.why_empty))
     else:
-        table = Table("#", "score", "title", "product line", "drop", "path")
+        table = Table("#", "score", "title", "product line", "drop", Column("path", overflow="fold"))
         for hit in results.hits:
             where = hit.path if hit.frame_ms is None else f"{hit.path} at {hit.frame_ms / 1000:.2f} s"
             cells = (str(hit.rank), f"{hit.score:.3f}", hit.title, hit.product_line, hit.drop, where)
             table.add_row(*map(_plain, cells))
         out.print(table)
     if sheet is not None:
-        out.print(f"contact sheet: {_plain(str(sheet))}")
+        write_sheet(settings, results, sheet)
+        if not as_json:
+            out.print(f"contact sheet: {_plain(str(sheet))}")
 
 
 @app.command()
@@ -107,8 +106,8 @@ def status(as_json: AsJson = False) -> None:
         table.add_row(drop.drop, *counts, str(drop.embedded))
     out.print(table)
     live = state.live
-    out.print(f"model: {state.model} ({state.fingerprint or 'not loaded yet'})")
-    out.print(f"live:  {live.alias} -> {live.collection or 'nothing yet'}, {live.rows} rows")
+    out.print(_plain(f"model: {state.model} ({state.fingerprint or 'not loaded yet'})"))
+    out.print(_plain(f"live:  {live.alias} -> {live.collection or 'nothing yet'}, {live.rows} rows"))
     out.print("in sync" if state.in_sync else "[yellow]not in sync:[/] run the nightly_reindex job")
 
 

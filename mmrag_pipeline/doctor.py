@@ -95,6 +95,13 @@ def _store(settings: Settings) -> Finding:
 
 def _media(settings: Settings) -> Finding:
     listing = wiring.library(settings).drops()
+    if listing.unreadable:
+        return Finding(
+            "media library",
+            "wrong",
+            f"{settings.media_root}: the product lines {', '.join(listing.unreadable[:5])} can't be read: give the "
+            f"pipeline's user read access.",
+        )
     if listing.malformed:
         return Finding(
             "media library",

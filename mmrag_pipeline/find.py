@@ -61,20 +61,28 @@ def find(
     return Results(query=query, hits=hits, why_empty=reason)
 
 
-def results_sheet(settings: Settings, results: Results) -> Image.Image:
-    """The query as title, the hits side by side with name and similarity."""
+def write_sheet(settings: Settings, results: Results, path: Path) -> None:
+    """Write the contact sheet: the query as title, the hits side by side with name and similarity.
+
+    Raises:
+        UserError: the file can't be written there, or its name has no picture's ending.
+    """
     library, limits = wiring.library(settings), wiring.limits(settings)
-    return contact_sheet(
-        [
-            SheetItem(
-                image=load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits),
-                caption=hit.title or PurePosixPath(hit.path).name,
-                note=f"{PurePosixPath(hit.path).name}   {hit.score:.3f}",
-            )
-            for hit in results.hits
-        ],
-        title=results.query,
-    )
+    items = []
+    for hit in results.hits:
+        name = PurePosixPath(hit.path).name
+        note = f"{name}   {hit.score:.3f}"
+        try:
+            picture = load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits)
+        except MediaError:
+            picture, note = Image.new("RGB", (224, 224), "lightgrey"), f"the file is gone   {hit.score:.3f}"
+        items.append(SheetItem(image=picture, caption=hit.title or name, note=note))
+    try:
+        contact_sheet(items, title=results.query).save(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the sheet {path} can't be written ({error}): give a file such as hits.png in a folder that exists."
+        ) from error
 
 
 def _open(path: Path, settings: Settings) -> Image.Image:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.times import check_cron, check_timezone
 
 PREFIX = "MMRAG_"
 
@@ -74,6 +76,28 @@ class Settings(BaseSettings):
         description="Start the sensor and the schedules with the deployment instead of by hand in the UI.",
     )
 
+    @field_validator("milvus_uri", "gemini_base_url")
+    @classmethod
+    def _holds_no_secret(cls, address: str | None) -> str | None:
+        # Addresses are shown in the UI, in logs and by doctor; the message must not repeat this one.
+        if address and urlsplit(address).password is not None:
+            raise ValueError(
+                "it holds a password: give it without, and the secret in the variable for the token or key"
+            )
+        return address
+
+    @field_validator("nightly_cron")
+    @classmethod
+    def _cron(cls, cron: str) -> str:
+        check_cron(cron)
+        return cron
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone(cls, timezone: str) -> str:
+        check_timezone(timezone)
+        return timezone
+
     @property
     def media_root(self) -> str:
         return self.media or f"{self.store}/demo/media"
@@ -99,7 +123,9 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = variable(str(first["loc"][0]))
-        raise UserError(f"{name} is not usable: {first['msg']}; correct it or unset it.") from None
+        raise UserError(
+            f"{name} is not usable: {first['msg'].removeprefix('Value error, ')}; correct it or unset it."
+        ) from None
 
 
 def variable(field: str) -> str:

@@ -16,14 +16,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from mmrag_pipeline.errors import UserError
+
 TEMPORARY_PREFIX = ".tmp-"
+
+
+def open_root(uri: str | os.PathLike[str], *, setting: str) -> UPath:
+    """A folder or fsspec URI as a path.
+
+    Raises:
+        UserError: no filesystem of that kind is known or installed; names the setting.
+    """
+    try:
+        path = UPath(uri)
+        if not is_local(path):
+            _ = path.fs  # loads the filesystem's library
+    except (ImportError, ValueError) as error:
+        raise UserError(
+            f"{setting}={os.fspath(uri)} can't be opened ({error}): give a folder, or install what its kind needs "
+            f"(pip install 'mmrag-pipeline[s3]' for s3://, [gcs] for gs://)."
+        ) from error
+    return path
 
 
 class Store:
     """Paths under one root."""
 
     def __init__(self, root: str | os.PathLike[str]):
-        self.root = UPath(root)
+        self.root = open_root(root, setting="MMRAG_STORE")
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"

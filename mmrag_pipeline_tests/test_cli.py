@@ -66,6 +66,20 @@ def test_filters_narrow_and_an_empty_result_says_why(ingested: Pipeline) -> None
     assert "no item has product_line" in result.stdout
 
 
+@pytest.mark.parametrize("name", ["hits", "missing/hits.png", "hits.xyz"])
+def test_a_sheet_that_can_not_be_written_is_one_sentence_after_the_hits(ingested: Pipeline, name: str) -> None:
+    result = mmrag("search", "red", "--sheet", name)
+    assert result.exit_code == 2
+    assert "red.png" in result.stdout
+    assert f"the sheet {name} can't be written" in result.stderr
+
+
+def test_brackets_in_a_filter_are_no_markup(ingested: Pipeline) -> None:
+    result = mmrag("search", "red", "--product-line", "[/x]")
+    assert result.exit_code == 0
+    assert "[/x]" in result.stdout
+
+
 def test_titles_from_a_catalogue_are_not_terminal_markup(ingested: Pipeline) -> None:
     assert "[bold]Red" in mmrag("search", "red", "-k", "5").stdout
 
@@ -106,6 +120,7 @@ def test_doctor_masks_secrets_and_says_what_to_do(pipeline: Pipeline, monkeypatc
         (["search"], {}, "nothing to look for"),
         (["search", "a cape", "--drop", "Lunar 9"], {}, "not a valid name"),
         (["search", "--image", "missing.jpg"], {}, "can't be read"),
+        (["search", "a cape", "--sheet", "x.png"], {"MMRAG_STORE": "foo://bucket"}, "MMRAG_STORE=foo://bucket"),
         (["search", "a cape"], {"MMRAG_CLIP_MODEL": "no-such"}, "names no model"),
         (["search", "a cape"], {"MMRAG_CLIP_BATCH_SIZE": "x"}, "MMRAG_CLIP_BATCH_SIZE"),
         (["status"], {"MMRAG_MILVUS_URI": "http://127.0.0.1:1", "MMRAG_MILVUS_TIMEOUT_S": "2"}, "127.0.0.1:1"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.resources import ImageBackendResource, MilvusResource
 from mmrag_pipeline.settings import Settings, load_settings, unknown_variables
 
 
@@ -51,3 +52,25 @@ def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMRAG_MEDAI", "/media")
     monkeypatch.setenv("MMRAG_MEDIA", "/media")
     assert unknown_variables() == ["MMRAG_MEDAI"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MMRAG_TIMEZONE", "Mars/Phobos"),
+        ("MMRAG_NIGHTLY_CRON", "at night"),
+        ("MMRAG_MILVUS_URI", "http://root:hunter2@milvus:19530"),
+        ("MMRAG_GEMINI_BASE_URL", "https://user:hunter2@proxy"),
+    ],
+)
+def test_what_dagster_would_choke_on_or_show_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"{name} is not usable") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_are_in_no_resource_repr() -> None:
+    milvus = MilvusResource(uri="x.db", token="root:hunter2")
+    images = ImageBackendResource(model="m", base_url="https://host", api_key="AIza-hunter2")
+    assert "hunter2" not in repr(milvus) + str(milvus) + repr(images) + str(images)

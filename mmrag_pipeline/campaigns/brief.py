@@ -26,6 +26,7 @@ from pydantic import (
 )
 from upath import UPath
 
+from mmrag_pipeline import times
 from mmrag_pipeline.campaigns import schedule as due
 from mmrag_pipeline.campaigns import templates
 from mmrag_pipeline.campaigns.mistakes import sentences
@@ -126,13 +127,13 @@ class Schedule(_Part):
     @field_validator("cron")
     @classmethod
     def _cron(cls, cron: str) -> str:
-        due.check_cron(cron)
+        times.check_cron(cron)
         return cron
 
     @field_validator("timezone")
     @classmethod
     def _timezone(cls, timezone: str) -> str:
-        due.check_timezone(timezone)
+        times.check_timezone(timezone)
         return timezone
 
     def occurrence(self, at: datetime) -> str:

@@ -7,6 +7,9 @@ import dagster as dg
 
 from mmrag_pipeline.errors import Unavailable, UserError
 
+WAIT_FOR_MILVUS = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+"""Half a minute, one, two: a Milvus that restarts is back by then. Never on an asset that may cost money."""
+
 
 @contextmanager
 def user_errors_as_failures() -> Iterator[None]:

@@ -18,7 +18,7 @@ from mmrag_pipeline import wiring
 from mmrag_pipeline.demo.delivery import deliver, deliver_briefs, packaged_drops
 from mmrag_pipeline.demo.runs import DagsterRuns
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.find import find, results_sheet
+from mmrag_pipeline.find import find, write_sheet
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_status
 from mmrag_pipeline.media.library import Drop
@@ -161,7 +161,7 @@ def _search(settings: Settings, console: Console) -> list[Path]:
     for query in QUERIES:
         results = find(settings, text=query, k=3)
         sheet = Path(settings.store) / "demo" / f"search-{query.replace(' ', '-')}.png"
-        results_sheet(settings, results).save(sheet)
+        write_sheet(settings, results, sheet)
         sheets.append(sheet)
         shown = "; ".join(f"{hit.title} {hit.score:.3f}" for hit in results.hits)
         console.print(f"  {query!r}: {shown}", highlight=False)

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import logging
+import pickle
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,10 +55,12 @@ class ClipEncoder:
     def __init__(self, spec: ModelSpec, store: Store | None = None):
         self.spec = spec
         self._store = store
+        self._given_out: str | None = None
 
     @property
     def fingerprint(self) -> str:
-        return self._card()["fingerprint"]
+        self._given_out = self._card()["fingerprint"]
+        return self._given_out
 
     @property
     def dim(self) -> int:
@@ -72,12 +75,18 @@ class ClipEncoder:
         """The model in memory; loads it on the first call in this process.
 
         Raises:
-            UserError: the name is unknown, or its weights can't be had or don't fit.
+            UserError: the name is unknown, its weights can't be had or don't fit, or they are not the ones whose
+                fingerprint was noted and given out before (a hub's revision moved): nothing may go under that name.
         """
         loaded = _load(self.spec)
         card = {"fingerprint": loaded.fingerprint, "dim": loaded.dim, "weights": _weights_stat(self.spec)}
         if self._store is not None and self._noted() != card:
             write_json(self._card_path(), card)
+        if self._given_out not in (None, loaded.fingerprint):
+            raise UserError(
+                f"the weights of MMRAG_CLIP_MODEL={self.spec.name!r} are not those of the last run "
+                f"({self._given_out} then, {loaded.fingerprint} now): run this again, it will use the new ones."
+            )
         return loaded
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
@@ -128,6 +137,10 @@ class ClipEncoder:
             return None
 
 
+_MODEL_FILES = {".json", ".safetensors", ".bin", ".pt", ".pth", ".txt", ".model"}
+"""Config, weights and tokenizer; a changed note or card beside them is no changed model."""
+
+
 def _weights_stat(spec: ModelSpec) -> list[list[Any]]:
     """Names, sizes and times of a local model's files; empty for a model that comes from a hub."""
     if spec.folder is None:
@@ -137,7 +150,7 @@ def _weights_stat(spec: ModelSpec) -> list[list[Any]]:
             f"the model folder {spec.folder} does not exist: set MMRAG_CLIP_MODEL to local-dir:<folder> with "
             f"open_clip_config.json and the weights, or to a preset ({', '.join(PRESETS)})."
         )
-    files = sorted(path for path in spec.folder.iterdir() if path.is_file())
+    files = sorted(path for path in spec.folder.iterdir() if path.suffix in _MODEL_FILES)
     return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
 
@@ -153,16 +166,17 @@ def _load(spec: ModelSpec) -> LoadedModel:
 def _load_once(spec: ModelSpec) -> LoadedModel:
     import open_clip
     import torch
+    from safetensors import SafetensorError
 
     _require_own_preprocessing(spec)
-    device = spec.device if spec.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device(spec.device)
     try:
         model, preprocess = open_clip.create_model_from_pretrained(
             spec.architecture, pretrained=spec.pretrained, device=device
         )
         tokenizer = open_clip.get_tokenizer(spec.architecture)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+    except (RuntimeError, ValueError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(
             f"the model MMRAG_CLIP_MODEL={spec.name!r} can't be loaded ({reason}): check the name and that its "
             f"weights can be downloaded, or use local-dir:<folder> or a preset ({', '.join(PRESETS)})."
@@ -174,6 +188,21 @@ def _load_once(spec: ModelSpec) -> LoadedModel:
         dim = int(model.encode_text(tokenizer(["a"]).to(device)).shape[-1])
     log.info("loaded %s on %s (%s, %d dimensions)", fingerprint, device, spec.precision, dim)
     return LoadedModel(model, preprocess, tokenizer, device, dtype, fingerprint, dim)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"MMRAG_CLIP_DEVICE={name!r} can't be used here ({str(error).splitlines()[0].rstrip('.')}): "
+            f"set it to auto, cpu or cuda."
+        ) from error
+    return name
 
 
 def _require_own_preprocessing(spec: ModelSpec) -> None:

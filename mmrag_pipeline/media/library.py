@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.store import is_local
+from mmrag_pipeline.store import is_local, open_root
 
 _HALF = r"[a-z0-9][a-z0-9-]*"
 _KEY = re.compile(rf"({_HALF})__({_HALF})")
@@ -48,17 +48,18 @@ class Drop:
 
 @dataclass(frozen=True)
 class DropListing:
-    """What the library's folders say: the drops, and the folders whose names can't be one."""
+    """What the library's folders say: the drops, the folders whose names can't be one, and those that can't be read."""
 
     drops: list[Drop]
     malformed: list[str]
+    unreadable: list[str]
 
 
 class MediaLibrary:
     """Lists drops and their files; never opens a picture."""
 
     def __init__(self, root: str):
-        self.root = UPath(root)
+        self.root = open_root(root, setting="MMRAG_MEDIA")
 
     def folder(self, drop: Drop) -> UPath:
         return self.root / drop.product_line / drop.name
@@ -69,29 +70,41 @@ class MediaLibrary:
         Raises:
             UserError: the library is missing, unreadable or holds no drop (an unmounted share looks so).
         """
-        drops, malformed = [], []
+        drops, malformed, unreadable = [], [], []
         try:
             if not self.root.is_dir():
                 raise UserError(
                     f"the media library {self.root} does not exist: set MMRAG_MEDIA to your folder "
                     f"(laid out <product_line>/<drop>/), or run `mmrag demo` for the demo library."
                 )
-            for line in _folders(self.root):
-                for folder in _folders(line):
-                    if _NAME.fullmatch(line.name) and _NAME.fullmatch(folder.name):
-                        drops.append(Drop(line.name, folder.name))
-                    else:
-                        malformed.append(f"{line.name}/{folder.name}")
-        except PermissionError as error:
+            lines = _folders(self.root)
+        except OSError as error:
             raise UserError(
-                f"the media library folder {error.filename} can't be read: give the pipeline's user read access."
+                f"the media library {self.root} can't be read ({error.strerror or error}): is the share mounted, and "
+                f"has the pipeline's user read access?"
             ) from error
+        for line in lines:
+            try:
+                folders = _folders(line)
+            except OSError:
+                unreadable.append(line.name)  # one product line must not hide the others
+                continue
+            for folder in folders:
+                if _NAME.fullmatch(line.name) and _NAME.fullmatch(folder.name):
+                    drops.append(Drop(line.name, folder.name))
+                else:
+                    malformed.append(f"{line.name}/{folder.name}")
+        if unreadable and not drops:
+            raise UserError(
+                f"no product line of the media library {self.root} can be read ({', '.join(unreadable[:5])}): give the "
+                f"pipeline's user read access."
+            )
         if not drops:
             raise UserError(
                 f"the media library {self.root} holds no drop: is the share mounted? "
                 f"Pictures belong in <product_line>/<drop>/, names in {NAME_RULE}."
             )
-        return DropListing(sorted(drops, key=lambda drop: drop.key), sorted(malformed))
+        return DropListing(sorted(drops, key=lambda drop: drop.key), sorted(malformed), sorted(unreadable))
 
     def files(self, drop: Drop) -> Iterator[tuple[str, UPath, int, int]]:
         """Every file under the drop as (posix path inside the drop, file, bytes, mtime_ns), sorted by path.
@@ -105,11 +118,15 @@ class MediaLibrary:
         folder = self.folder(drop)
         try:
             if not folder.is_dir():
-                raise UserError(f"drop {drop.key} has no folder {folder}: was it moved, or is the share unmounted?")
+                raise UserError(
+                    f"drop {drop.key} has no folder {folder}: was it moved, or is the share unmounted? If it is "
+                    f"meant to go, materialise it with allow_mass_deletion: true."
+                )
             found = sorted(_walk(folder, PurePosixPath()), key=lambda entry: entry[0])
-        except PermissionError as error:
+        except OSError as error:
             raise UserError(
-                f"drop {drop.key}: {error.filename} can't be read: give the pipeline's user read access."
+                f"drop {drop.key} can't be listed ({error.filename or folder}: {error.strerror or error}): give the "
+                f"pipeline's user read access, or materialise it again when the share answers."
             ) from error
         for relative, file in found:
             try:

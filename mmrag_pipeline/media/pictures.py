@@ -20,15 +20,29 @@ def load_picture(folder: UPath, path: str, frame_ms: int | None, limits: Limits)
     Raises:
         MediaError: the file has gone, changed for the worse since the scan, or lies outside the drop.
     """
-    file = _inside(folder, path)
+    if frame_ms is None:
+        return open_picture(read_file(folder, path), limits)
     try:
-        if frame_ms is not None:
-            with file.open("rb") as stream:
-                return frame_at(stream, frame_ms, limits)
-        data = file.read_bytes()
+        with _inside(folder, path).open("rb") as stream:
+            return frame_at(stream, frame_ms, limits)
     except OSError as error:
-        raise MediaError(Reason.UNREADABLE, f"{path}: {error.strerror or type(error).__name__}") from error
-    return open_picture(data, limits)
+        raise _unreadable(path, error) from error
+
+
+def read_file(folder: UPath, path: str) -> bytes:
+    """The bytes of one file of the drop in `folder`.
+
+    Raises:
+        MediaError: it can't be read, or lies outside the drop.
+    """
+    try:
+        return _inside(folder, path).read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> MediaError:
+    return MediaError(Reason.UNREADABLE, f"{path}: {error.strerror or type(error).__name__}")
 
 
 def _inside(folder: UPath, path: str) -> UPath:

@@ -8,7 +8,7 @@ because an unmounted share looks exactly so.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -56,6 +56,8 @@ def scan_drop(
 ) -> ScanReport:
     """Make the manifest of a drop; `progress(done, total)` counts files.
 
+    With `allow_mass_deletion` a drop whose folder is gone has an empty manifest, if the library still holds others.
+
     Raises:
         UserError: the drop's folder is missing or unreadable, or more than half of the files that were ok are
             gone and `allow_mass_deletion` is not set.
@@ -68,7 +70,7 @@ def scan_drop(
     inside = _InsideDrop(folder)
     findings: list[Finding] = []
     to_read: list[tuple[UPath, Finding]] = []
-    for path, file, size, mtime_ns in library.files(drop):
+    for path, file, size, mtime_ns in _listing(library, drop, may_be_gone=allow_mass_deletion):
         shown, probe = _by_name(path)
         if probe is None:
             probe, size, mtime_ns = inside.check(file, size, mtime_ns)
@@ -139,6 +141,13 @@ def _by_name(path: str) -> tuple[str, Probe | None]:
     if any(part.startswith(".") and not part.startswith("._") for part in path.split("/")):
         return path, ignored(Reason.HIDDEN)
     return path, None
+
+
+def _listing(library: MediaLibrary, drop: Drop, *, may_be_gone: bool) -> Iterable[tuple[str, UPath, int, int]]:
+    if may_be_gone and not library.folder(drop).is_dir():
+        library.drops()  # says so when the whole library looks gone
+        return ()
+    return library.files(drop)
 
 
 class _InsideDrop:

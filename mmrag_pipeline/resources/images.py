@@ -28,7 +28,7 @@ class ImageBackendResource(dg.ConfigurableResource):
 
     backend: str = Field("preview", description="preview (offline, free) or gemini (paid).")
     model: str = Field(description="Image model of the gemini backend.")
-    api_key: str | None = Field(None, description="From MMRAG_GEMINI_API_KEY only.")
+    api_key: str | None = Field(None, repr=False, description="From MMRAG_GEMINI_API_KEY only.")
     base_url: str = Field(description="Gemini endpoint.")
     timeout_s: float = Field(180.0, description="Seconds one request may take.")
     budget_usd_per_day: float = Field(10.0, description="Most that all campaigns may spend in one UTC day.")

@@ -14,7 +14,7 @@ class MilvusResource(dg.ConfigurableResource):
     """Milvus Lite (a path ending in .db) or a Milvus server (http[s]://host:port)."""
 
     uri: str = Field(description="Path of a Milvus Lite file, or address of a server.")
-    token: str | None = Field(None, description="user:password or API key; from MMRAG_MILVUS_TOKEN only.")
+    token: str | None = Field(None, repr=False, description="user:password or API key; from MMRAG_MILVUS_TOKEN only.")
     alias: str = Field("media_live", description="Alias of the live collection.")
     timeout_s: float = Field(30.0, description="Seconds one request may take.")
     wait_s: float = Field(60.0, description="Seconds to wait for a Milvus Lite file held by another process.")

@@ -1,4 +1,4 @@
-"""What the code location offers, by name; and that loading it is quick and loads no model."""
+"""What the code location offers, by name; and that loading it imports no model."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import pytest
 from mmrag_pipeline.defs.ingest import sensors
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media import library
 from mmrag_pipeline.resources import MediaLibraryResource
 
 
@@ -19,11 +20,14 @@ class Ticker:
     """Ticks the sensor on a real instance and keeps its cursor, as the daemon does."""
 
     def __init__(self, root: Path, instance: dg.DagsterInstance):
-        self.root, self.instance, self.cursor = root, instance, None
+        self.root, self.instance, self.cursor, self.said = root, instance, None, ""
 
     def tick(self) -> list[dg.RunRequest]:
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            warnings: list[str] = []
+            context.log.warning = lambda text, *values: warnings.append(text % values)
             result = sensors.find_drops(context, media_library=MediaLibraryResource(root=str(self.root)))
+            self.said = "\n".join(warnings)
         for request in result.dynamic_partitions_requests or []:
             self.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
         self.cursor = result.cursor
@@ -73,19 +77,45 @@ def test_many_drops_come_in_portions_and_none_is_forgotten(ticker: Ticker) -> No
     assert len({key for portion in portions for key in portion}) == 60
 
 
-def test_a_malformed_folder_name_is_a_warning(ticker: Ticker, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_malformed_folder_name_is_a_warning(ticker: Ticker) -> None:
     deliver(ticker.root, "lunar", "2026-09")
     deliver(ticker.root, "Lunar Line", "Sept 26")
     assert ticker.keys() == ["lunar__2026-09"]
+    assert "Lunar Line/Sept 26 is no drop" in ticker.said
 
 
-def test_a_vanished_drop_is_kept_and_comes_back_as_changed(ticker: Ticker) -> None:
+def test_a_vanished_drop_is_kept_said_once_and_runs_again_when_it_comes_back(ticker: Ticker) -> None:
     deliver(ticker.root, "lunar", "2026-09")
-    deliver(ticker.root, "bags", "2026-09")
-    ticker.tick()
+    file = deliver(ticker.root, "bags", "2026-09")
+    os.utime(file, ns=(1, 1))
+    first = {request.partition_key: request.run_key for request in ticker.tick()}
     shutil.rmtree(ticker.root / "bags")
     assert ticker.keys() == []
+    assert "drop bags__2026-09 has vanished" in ticker.said
     assert "bags__2026-09" in ticker.instance.get_dynamic_partitions(media_drops.name)
+    assert ticker.keys() == []
+    assert "vanished" not in ticker.said
+    os.utime(deliver(ticker.root, "bags", "2026-09"), ns=(1, 1))
+    (again,) = ticker.tick()
+    assert again.partition_key == "bags__2026-09"
+    assert again.run_key != first["bags__2026-09"]
+
+
+def test_a_drop_that_can_not_be_listed_keeps_no_other_waiting(ticker: Ticker, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver(ticker.root, "bags", "2026-09")
+    deliver(ticker.root, "lunar", "2026-09")
+    honest = library._walk
+
+    def broken(folder, relative):
+        if "bags" in str(folder):
+            raise OSError(116, "Stale file handle", str(folder))
+        return honest(folder, relative)
+
+    monkeypatch.setattr(library, "_walk", broken)
+    assert ticker.keys() == ["lunar__2026-09"]
+    assert "Stale file handle" in ticker.said
+    monkeypatch.setattr(library, "_walk", honest)
+    assert ticker.keys() == ["bags__2026-09"]
 
 
 @pytest.mark.parametrize("left", ["nothing", "empty folder"])

@@ -73,7 +73,7 @@ def test_a_drop_with_nothing_usable_is_no_failure(pipeline: Pipeline) -> None:
     assert pipeline.status().in_sync
 
 
-def test_a_drop_whose_folder_is_gone_fails_with_its_sentence(pipeline: Pipeline) -> None:
+def test_a_drop_whose_folder_is_gone_fails_unless_it_is_meant_to_go(pipeline: Pipeline) -> None:
     pipeline.deliver(DROP, {"red.png": COLOURS["red"]})
     pipeline.deliver("bags__2026-09", {"red.png": COLOURS["red"]})
     pipeline.ingest()
@@ -81,6 +81,15 @@ def test_a_drop_whose_folder_is_gone_fails_with_its_sentence(pipeline: Pipeline)
     with pytest.raises(UserError, match=f"{DROP} has no folder"):
         pipeline.run("ingest_drop", DROP)
     assert pipeline.status().live.rows == 2
+
+    meant = {"ops": {"drop_manifest": {"config": {"allow_mass_deletion": True}}}}
+    pipeline.run("ingest_drop", DROP, config=meant)
+    assert pipeline.status().live.rows == 1
+    assert pipeline.status().in_sync
+
+    pipeline.remove("bags__2026-09")  # now nothing is left: that is an unmounted share, whatever was meant
+    with pytest.raises(UserError, match="holds no drop"):
+        pipeline.run("ingest_drop", DROP, config=meant)
 
 
 def test_another_model_is_refused_until_it_is_published(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,20 @@ def test_a_quiet_night_changes_no_file_and_no_row(pipeline: Pipeline) -> None:
     assert not outcome["media_index"]["swapped"]
     assert tree(pipeline.root / "store") == before
     assert pipeline.status().live == live
+
+
+def test_a_quiet_night_imports_no_torch(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.ingest()
+    code = (
+        "import sys; from pathlib import Path; from mmrag_pipeline_tests.pipeline import Pipeline;"
+        f"pipeline = Pipeline(Path({str(pipeline.root)!r}));"
+        f"pipeline.run('ingest_drop', {DROP!r}); pipeline.run('nightly_reindex');"
+        "print('torch' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split()[-1] == "False", done.stderr
 
 
 def test_drift_is_rebuilt_beside_and_swapped_in(pipeline: Pipeline) -> None:

@@ -79,3 +79,29 @@ def test_a_local_model_without_mean_and_std_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 512}}))
     with pytest.raises(UserError, match=r"preprocess_cfg\.mean and \.std"):
         _ = ClipEncoder(ModelSpec.parse(f"local-dir:{tmp_path}")).fingerprint
+
+
+def test_vectors_never_go_under_the_fingerprint_of_other_weights(small_clip: str, tmp_path: Path) -> None:
+    """A hub's revision can move between two runs: the noted fingerprint is then another model's."""
+    store = Store(tmp_path)
+    honest = ClipEncoder(ModelSpec.parse(small_clip), store).fingerprint
+    (note,) = (tmp_path / "models").iterdir()
+    note.write_text(note.read_text().replace(honest, "small-clip-000000000000"))
+    encoder = ClipEncoder(ModelSpec.parse(small_clip), store)
+    assert encoder.fingerprint == "small-clip-000000000000"
+    with pytest.raises(UserError, match="run this again"):
+        encoder.encode_texts(["a cape"])
+    assert ClipEncoder(ModelSpec.parse(small_clip), store).fingerprint == honest
+
+
+def test_weights_that_are_cut_off_and_devices_that_are_not_there_are_one_sentence(
+    small_clip: str, tmp_path: Path
+) -> None:
+    source = ModelSpec.parse(small_clip).folder
+    assert source is not None
+    (tmp_path / "open_clip_config.json").write_text((source / "open_clip_config.json").read_text())
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
+    with pytest.raises(UserError, match="can't be loaded"):
+        ClipEncoder(ModelSpec.parse(f"local-dir:{tmp_path}")).load()
+    with pytest.raises(UserError, match="MMRAG_CLIP_DEVICE='gpu'"):
+        ClipEncoder(ModelSpec.parse(small_clip, device="gpu")).load()

@@ -6,7 +6,7 @@ from typing import Literal
 
 import dagster as dg
 
-from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.handover import Handover, hand_over, manifests_hash, take_over
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
 from mmrag_pipeline.embedding.store import EmbeddingStore
@@ -38,6 +38,7 @@ class StagedMediaIndexConfig(dg.Config):
     group_name="index",
     kinds={"milvus"},
     pool="milvus",
+    retry_policy=WAIT_FOR_MILVUS,
     check_specs=[
         dg.AssetCheckSpec(name, asset="staged_media_index", description=description, blocking=True)
         for name, description in CHECKS.items()
@@ -93,6 +94,7 @@ def staged_media_index(
     group_name="index",
     kinds={"milvus"},
     pool="milvus",
+    retry_policy=WAIT_FOR_MILVUS,
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)),
 )
 def media_index(store: StoreResource, milvus: MilvusResource) -> dg.MaterializeResult:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.embedding.manifest import embed_manifest
 from mmrag_pipeline.embedding.store import EmbeddingStore
@@ -108,7 +108,14 @@ def clip_embeddings(
     )
 
 
-@dg.asset(partitions_def=media_drops, deps=[clip_embeddings], group_name="ingest", kinds={"milvus"}, pool="milvus")
+@dg.asset(
+    partitions_def=media_drops,
+    deps=[clip_embeddings],
+    group_name="ingest",
+    kinds={"milvus"},
+    pool="milvus",
+    retry_policy=WAIT_FOR_MILVUS,
+)
 def drop_vectors(
     context: dg.AssetExecutionContext,
     store: StoreResource,

@@ -6,6 +6,7 @@ import dagster as dg
 
 from mmrag_pipeline.defs.ingest.jobs import ingest_drop
 from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.resources import MediaLibraryResource
 from mmrag_pipeline.settings import load_settings
 
@@ -20,12 +21,26 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
     listing = library.drops()
     for name in listing.malformed:
         context.log.warning("folder %s is no drop: names are lower-case letters, digits and hyphens", name)
+    for name in listing.unreadable:
+        context.log.warning("product line %s can't be read; its drops stay as they are", name)
+    unreadable = tuple(f"{name}__" for name in listing.unreadable)
     for key in sorted(seen.keys() - {drop.key for drop in listing.drops}):
-        context.log.warning("drop %s has vanished from the library; its rows stay until it is removed", key)
+        signature, deliveries = seen[key]
+        if signature is not None and not key.startswith(unreadable):
+            context.log.warning(
+                "drop %s has vanished from the library; its rows stay: to remove them, materialise it with "
+                "allow_mass_deletion: true",
+                key,
+            )
+            seen[key] = [None, deliveries]  # said once; if it comes back, it is new
 
     requests = []
     for drop in listing.drops:
-        signature = library.signature(drop)
+        try:
+            signature = library.signature(drop)
+        except UserError as error:
+            context.log.warning("%s", error)  # one drop that can't be listed must not keep the others waiting
+            continue
         known, deliveries = seen.get(drop.key, [None, 0])
         if signature == known:
             continue
