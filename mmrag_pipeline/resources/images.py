@@ -24,7 +24,7 @@ class BriefsResource(dg.ConfigurableResource):
 
 
 class ImageBackendResource(dg.ConfigurableResource):
-    """The backend in force. Only this setting chooses it: a key that happens to be set never does."""
+    """The backend in force, unless a brief names its own; a key that happens to be set never chooses one."""
 
     backend: str = Field("preview", description="preview (offline, free) or gemini (paid).")
     model: str = Field(description="Image model of the gemini backend.")
