@@ -102,7 +102,7 @@ class ClipEncoder:
         import torch
 
         loaded = self.load()
-        pixels = torch.stack(list(prepared)).to(loaded.device, loaded.dtype)
+        pixels = torch.stack(list(prepared)).to(loaded.device, loaded.dtype, memory_format=torch.channels_last)
         with torch.inference_mode():
             vectors = loaded.model.encode_image(pixels)
         return _unit(vectors)
@@ -183,7 +183,8 @@ def _load_once(spec: ModelSpec) -> LoadedModel:
         ) from error
     fingerprint = f"{spec.slug}-{_digest(model, spec.precision)}"
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[spec.precision]
-    model = model.to(dtype).eval()
+    # Convolutions run up to twice as fast with the channels last; transformers don't mind.
+    model = model.to(dtype, memory_format=torch.channels_last).eval()
     with torch.inference_mode():
         dim = int(model.encode_text(tokenizer(["a"]).to(device)).shape[-1])
     log.info("loaded %s on %s (%s, %d dimensions)", fingerprint, device, spec.precision, dim)
