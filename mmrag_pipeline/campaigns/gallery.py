@@ -20,7 +20,7 @@ from upath import UPath
 from mmrag_pipeline.campaigns.backends.base import backend_info
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Reference, Variant
 from mmrag_pipeline.campaigns.references import ReferencePictures
-from mmrag_pipeline.campaigns.sidecar import GENERATED, is_whole, read_sidecar
+from mmrag_pipeline.campaigns.sidecar import AMBIGUOUS, GENERATED, is_whole, read_sidecar
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import write_bytes
 
@@ -30,6 +30,7 @@ STATES = {
     GENERATED: "made",
     "blocked": "blocked",
     "no_image": "no picture",
+    AMBIGUOUS: "no answer, maybe billed",
     "failed": "failed",
     "skipped_budget": "over budget",
     "missing": "not made yet",

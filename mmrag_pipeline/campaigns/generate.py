@@ -24,6 +24,7 @@ from mmrag_pipeline.campaigns.backends.base import (
     Card,
     Exhausted,
     GenerationRequest,
+    GenerationResult,
     ImageBackend,
     NoImage,
     Ok,
@@ -35,6 +36,7 @@ from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.retry import Calls, RetryPolicy, generate_with_retries
 from mmrag_pipeline.campaigns.sidecar import (
+    AMBIGUOUS,
     BLOCKED,
     GENERATED,
     PREVIEW_PREFIX,
@@ -50,6 +52,7 @@ from mmrag_pipeline.store import TEMPORARY_PREFIX, is_local, write_bytes
 MIMES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 RATIO_TOLERANCE = 0.03
+NOT_ANSWERED = ("failed", "skipped_budget")
 
 Result = Literal["made", "skipped_existing", "skipped_budget", "blocked", "no_image", "failed"]
 RESULTS: tuple[Result, ...] = ("made", "skipped_existing", "skipped_budget", "blocked", "no_image", "failed")
@@ -117,11 +120,13 @@ def make_pictures(
     retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
     progress: Callable[[str], None] | None = None,
     lock_wait_s: float = 600.0,
+    retry_ambiguous: bool = False,
 ) -> PicturesReport:
     """Make what is missing of a plan under `folder` (the occurrence's folder), one picture after the other.
 
     One run at a time works on an occurrence: two ticks that overlap would otherwise pay for the same keys
-    twice.
+    twice. A call whose outcome nobody knows counts as spent, and its variant is only asked for again with
+    `retry_ambiguous`; a call that a crash cut off counts as spent too, and its variant is asked for again.
 
     Raises:
         UserError: no picture can be made at all (key, model, plan made for another backend); nothing is lost.
@@ -151,7 +156,9 @@ def make_pictures(
     with held:
         _tidy(images, plan)
         _tidy(references.folder, plan)
-        maker = _Maker(plan, backend, ledger, images, references, caps, run_id, clock, retries, progress)
+        maker = _Maker(
+            plan, backend, ledger, images, references, caps, run_id, clock, retries, progress, retry_ambiguous
+        )
         outcomes: list[PictureOutcome] = []
         stopped = ""
         for number, variant in enumerate(plan.variants, 1):
@@ -191,6 +198,7 @@ class _Maker:
     clock: Callable[[], datetime]
     retries: RetryPolicy
     progress: Callable[[str], None] | None
+    retry_ambiguous: bool
 
     def make(self, variant: Variant) -> PictureOutcome:
         if found := self.existing(variant):
@@ -226,8 +234,12 @@ class _Maker:
         if sidecar and sidecar["status"] == GENERATED and is_whole(self.images, sidecar):
             self._settle_late(variant, sidecar)
             return self._outcome(variant, "skipped_existing", file=sidecar["picture"]["file"])
+        if sidecar and sidecar["status"] == AMBIGUOUS:
+            self._settle_late(variant, sidecar)
+            final = None if self.retry_ambiguous else self._outcome(variant, "failed", sidecar["reason"])
+            return self._adopt(variant, sidecar) or final
         if not sidecar or sidecar["status"] != GENERATED:
-            return self._adopt(variant)
+            return self._adopt(variant, sidecar)
         return None
 
     def failed(self, variant: Variant, reason: str) -> PictureOutcome:
@@ -242,9 +254,10 @@ class _Maker:
             )
         except Ambiguous as error:
             usd = reservation.usd if reservation else 0.0
-            reason = f"{error} It counts as spent."
-            self._settle(reservation, "ambiguous", usd, calls.sent, estimated=True, detail=reason)
-            self._note(variant, "failed", reason, reservation, requests=calls.sent, usd=usd, estimated=True)
+            said = str(error).rstrip(".")
+            reason = f"{said}; it counts as spent: set retry_ambiguous on campaign_images to ask again."
+            self._note(variant, AMBIGUOUS, reason, reservation, requests=calls.sent, usd=usd, estimated=True)
+            self._settle(reservation, AMBIGUOUS, usd, calls.sent, estimated=True, detail=reason)
             return self._outcome(variant, "failed", reason, requests=calls.sent, usd=usd)
         except BackendError as error:
             self._settle(reservation, type(error).__name__.lower(), 0.0, calls.sent, detail=str(error))
@@ -277,12 +290,12 @@ class _Maker:
         self._settle(reservation, GENERATED, usd, calls.sent, estimated=estimated)
         return self._outcome(variant, "made", file=picture.file, requests=calls.sent, usd=usd)
 
-    def _adopt(self, variant: Variant) -> PictureOutcome | None:
+    def _adopt(self, variant: Variant, sidecar: dict[str, Any] | None) -> PictureOutcome | None:
         """A picture that was paid for and written by a run that died before its sidecar: keep it, don't pay
         again.
         """
         reservation = self.ledger.open(variant.key) if self.backend.info.paid else None
-        if reservation is None:
+        if reservation is None or (sidecar and reservation.id <= (sidecar["reservation"] or 0)):
             return None
         for format_, suffix in SUFFIXES.items():
             file = self.images / f"{stem(self.plan, variant)}.{suffix}"
@@ -310,20 +323,16 @@ class _Maker:
         got, wanted = picture.width / picture.height, variant.width / variant.height
         off = abs(got / wanted - 1) > RATIO_TOLERANCE
         size = f"{picture.width} x {picture.height}"
-        write_sidecar(
-            self.images,
-            self.plan,
+        self._note(
             variant,
-            status=GENERATED,
-            picture=picture,
-            reservation=reservation.id if reservation else None,
-            run_id=self.run_id,
-            created_at=self.clock().isoformat(),
+            GENERATED,
+            "",
+            reservation,
             requests=requests,
             usd=usd,
             estimated=estimated,
-            answer=asdict(result.answer) if result else None,
-            usage=dict(result.usage.tokens) if result and result.usage else None,
+            result=result,
+            picture=picture,
             images_returned=result.images_returned if result else 1,
             warnings=[f"asked for {variant.aspect_ratio}, the picture is {size}"] if off else [],
             recovered=result is None,
@@ -339,8 +348,11 @@ class _Maker:
         requests: int = 0,
         usd: float = 0.0,
         estimated: bool = False,
-        result: NoImage | None = None,
+        result: GenerationResult | None = None,
+        **more: Any,
     ) -> None:
+        if status in NOT_ANSWERED and (read_sidecar(self.images, self.plan, variant) or {}).get("status") == AMBIGUOUS:
+            return  # asking again got no answer either: it may still have been billed the first time
         write_sidecar(
             self.images,
             self.plan,
@@ -355,6 +367,7 @@ class _Maker:
             estimated=estimated,
             answer=asdict(result.answer) if result else None,
             usage=dict(result.usage.tokens) if result and result.usage else None,
+            **more,
         )
 
     def _settle(

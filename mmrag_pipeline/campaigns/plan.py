@@ -7,7 +7,7 @@ Reading and writing a plan is plan_table.py's work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product as combinations
 
@@ -338,8 +338,3 @@ class _Layout:
 
 def _palette(brief: Brief) -> tuple[tuple[str, str | None], ...]:
     return tuple((colour.words, colour.hex) for colour in brief.brand.palette)
-
-
-def plan_json(plan: CampaignPlan) -> dict[str, object]:
-    """The plan as plain values, for `--json` and metadata."""
-    return asdict(plan)

@@ -1,7 +1,8 @@
 """The JSON beside a picture, written last: a picture without a sidecar that vouches for it does not count.
 
-Every variant that was attempted has one; only `generated` and `blocked` are final. Its fields are facts 6.6;
-review, scores and signatures join them later under their own names.
+Every variant that was attempted has one; `generated` and `blocked` are final, `ambiguous` (it may have been billed)
+until somebody asks for it again. Its fields are facts 6.6; review, scores and signatures join them later under their
+own names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mmrag_pipeline.campaigns.registry import load_registry
 from mmrag_pipeline.store import write_json
 
 VERSION = 1
-GENERATED, BLOCKED = "generated", "blocked"
+GENERATED, BLOCKED, AMBIGUOUS = "generated", "blocked", "ambiguous"
 PREVIEW_PREFIX = "PREVIEW-"
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -19,6 +19,7 @@ from mmrag_pipeline.index.rows import WantedRows
 from mmrag_pipeline.index.schema import BUILDING, STAGED, CollectionInfo, choose_index
 from mmrag_pipeline.index.staged import StagedIndex
 from mmrag_pipeline.index.sync import require_fit
+from mmrag_pipeline.index.vectors import VectorBlock
 
 __all__ = [
     "CheckResult", "DropRows", "Publication", "StagedIndex", "check_staged", "publish", "rollback", "stage",
@@ -27,6 +28,7 @@ __all__ = [
 SMALL_LIBRARY_ROWS = 20_000  # rebuilding this much takes seconds, and a fresh collection is checked before it is live
 LARGE_DRIFT = 0.2  # share of rows; above it, rebuilding is not dearer than reconciling
 MASS_DELETION = 0.5
+SHOWN_DROPS = 5
 
 Mode = Literal["auto", "rebuild", "reconcile"]
 
@@ -91,10 +93,9 @@ def stage(
         return report(live.name, "unchanged", upserted=0, deleted=0)
     if plan.mode == "reconcile":
         assert live is not None
-        blocks = {  # all of them before the first write, because this collection is being searched
-            key: gather_for(wanted[key], positions, sources[key].vectors(), dim=dim, fingerprint=fingerprint)
-            for key, positions in plan.changes.upsert.items()
-        }
+        vectors = _gathering(sources, wanted, plan.changes, dim=dim, fingerprint=fingerprint)
+        # all of them before the first write, because this collection is being searched
+        blocks = {key: vectors(key) for key in plan.changes.upsert}
         apply(milvus, live.name, plan.changes, wanted, blocks.__getitem__, now=now, progress=progress)
         milvus.finish_writing(live.name)
         return report(live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete))
@@ -106,15 +107,43 @@ def stage(
         built.name,
         changes,
         wanted,
-        lambda key: gather_for(
-            wanted[key], changes.upsert[key], sources[key].vectors(), dim=dim, fingerprint=fingerprint
-        ),
+        _gathering(sources, wanted, changes, dim=dim, fingerprint=fingerprint),
         now=now,
         progress=progress,
     )
     milvus.finish_writing(built.name, built=True)
     milvus.mark(replace(built, state=STAGED))
     return report(built.name, "rebuild", upserted=total, deleted=0)
+
+
+def _gathering(
+    sources: dict[str, DropRows], wanted: dict[str, WantedRows], changes: Changes, *, dim: int, fingerprint: str
+) -> Callable[[str], VectorBlock]:
+    """Gathers the vectors of a drop when its turn comes; where several drops lack some, one sentence names them."""
+
+    def gathered(key: str) -> VectorBlock:
+        try:
+            return gather_for(
+                wanted[key], changes.upsert[key], sources[key].vectors(), dim=dim, fingerprint=fingerprint
+            )
+        except UserError:
+            lacking = [other for other in sorted(changes.upsert) if lacks(other)]
+            if len(lacking) < 2:
+                raise
+            named = ", ".join(lacking[:SHOWN_DROPS]) + (", ..." if len(lacking) > SHOWN_DROPS else "")
+            raise UserError(
+                f"{len(lacking)} of {len(sources)} drops have pictures that have no vector of model {fingerprint} "
+                f"({named}): materialise clip_embeddings for them and run the nightly_reindex job again, what is "
+                f"live stays as it is."
+            ) from None
+
+    def lacks(key: str) -> bool:
+        missing = set(wanted[key].content_ids(changes.upsert[key]))
+        for batch in sources[key].vectors():
+            missing.difference_update(batch["content_id"].to_pylist())
+        return bool(missing)
+
+    return gathered
 
 
 def _plan(

@@ -77,7 +77,8 @@ def search(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> list[Hit
     if (live.fingerprint, live.dim) != (encoder.fingerprint, encoder.dim):
         raise UserError(
             f"the live collection {live.name} was made with model {live.fingerprint}, the model in force is "
-            f"{encoder.fingerprint}: run the nightly_reindex job to rebuild it, or set MMRAG_CLIP_MODEL back."
+            f"{encoder.fingerprint}: materialise clip_embeddings for every drop and run the nightly_reindex job, "
+            f"or set MMRAG_CLIP_MODEL back."
         )
     vector = query_vector(encoder, request)
     while True:

@@ -12,7 +12,7 @@ from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.changes import apply, compare, everything, gather_for
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.rows import WantedRows
-from mmrag_pipeline.index.schema import PUBLISHED, SCHEMA_VERSION, CollectionInfo, choose_index
+from mmrag_pipeline.index.schema import PUBLISHED, SCHEMA_VERSION, STAGED, CollectionInfo, choose_index
 from mmrag_pipeline.media.library import Drop
 
 
@@ -50,6 +50,8 @@ def sync_drop(
     live = milvus.live()
     if live is not None:
         require_fit(live, fingerprint=fingerprint, dim=dim)
+        if live.state != PUBLISHED:  # whoever made it was killed after the alias
+            live = _mark_published(milvus, live, now=now)
     elif not rows:
         return SyncReport(collection=None, upserted=0, deleted=0, unchanged=0, rows=0)
     changes = compare(milvus, live.name, wanted, only=drop.key) if live else everything(wanted)
@@ -82,21 +84,25 @@ def require_fit(live: CollectionInfo, *, fingerprint: str, dim: int) -> None:
         )
     raise UserError(
         f"the live collection {live.name} holds vectors of model {live.fingerprint} ({live.dim} dimensions), "
-        f"the model in force is {fingerprint} ({dim}): run the nightly_reindex job to rebuild it, or set "
-        f"MMRAG_CLIP_MODEL back."
+        f"the model in force is {fingerprint} ({dim}): materialise clip_embeddings for every drop and run the "
+        f"nightly_reindex job, or set MMRAG_CLIP_MODEL back."
     )
 
 
 def _first_collection(milvus: Milvus, *, fingerprint: str, dim: int, now: datetime) -> CollectionInfo:
     """An empty live collection; where another drop's sync was quicker, its collection."""
-    made = milvus.create(fingerprint=fingerprint, dim=dim, index=choose_index(0), now=now)
-    made = replace(made, state=PUBLISHED, published_at=now.isoformat())
-    milvus.mark(made)
+    made = milvus.create(fingerprint=fingerprint, dim=dim, index=choose_index(0), now=now, state=STAGED)
     if milvus.claim_alias(made.name):
-        return made
+        return _mark_published(milvus, made, now=now)  # only now: killed before it, no rollback may choose an empty one
     milvus.drop(made.name)
     live = milvus.live()
     if live is None:
         raise UserError(f"alias {milvus.alias} vanished while it was made: run the ingest again.")
     require_fit(live, fingerprint=fingerprint, dim=dim)
     return live
+
+
+def _mark_published(milvus: Milvus, info: CollectionInfo, *, now: datetime) -> CollectionInfo:
+    published = replace(info, state=PUBLISHED, published_at=now.isoformat())
+    milvus.mark(published)
+    return published

@@ -12,7 +12,7 @@ from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.gallery import write_gallery
 from mmrag_pipeline.campaigns.ledger import Caps
 from mmrag_pipeline_tests.campaigns.conftest import Desk, ListedIndex, hit
-from mmrag_pipeline_tests.integration.gemini_server import GeminiServer, refused, text_only
+from mmrag_pipeline_tests.integration.gemini_server import GeminiServer, refused, text_only, transport
 
 LayOut = Callable[..., Desk]
 
@@ -73,6 +73,16 @@ def test_a_paid_gallery_tells_every_state_and_the_money(
     states = [attrs["data-state"] for tag, attrs in shown.tags if tag == "article"]
     assert sorted(states) == ["blocked", "generated", "generated", "skipped_budget"]
     assert all(label in shown.text for label in ("all (4)", "blocked (1)", "over budget (1)", "made (2)"))
+
+
+def test_an_ambiguous_picture_is_shown_as_such(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
+    desk = lay_out()
+    server.faults = [transport("reset")]
+    report = desk.make(gemini)
+    shown = page(desk)
+    states = [attrs["data-state"] for tag, attrs in shown.tags if tag == "article"]
+    assert sorted(states) == ["ambiguous", "generated"] and next(iter(report.reasons)) in shown.text
+    assert "no answer, maybe billed (1)" in shown.text and f"${report.spent_usd:.3f}" in shown.text
 
 
 def test_what_earlier_attempts_cost_is_in_the_total(

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mmrag_pipeline.campaigns import generate
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.gallery import write_gallery
-from mmrag_pipeline.campaigns.ledger import Caps
+from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.plan_table import write_plan
 from mmrag_pipeline.campaigns.retry import RetryPolicy
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -165,6 +166,60 @@ def test_an_ambiguous_call_is_spent_and_not_resent(fault: Fault, lay_out: LayOut
     (attempt,) = [a for a in desk.ledger.attempts() if a["outcome"] == "ambiguous"]
     assert attempt["settled_micro_usd"] == attempt["micro_usd"] > 0
     assert server.billed_usd <= desk.ledger.spent()
+    before, spent = files(desk), desk.ledger.spent()
+    later = desk.make(GeminiBackend(api_key=KEY, base_url=server.url))
+    assert counts(later) == {"skipped_existing": 1, "failed": 1} and later.requests == 0 and later.spent_usd == 0
+    assert len(server.requests) == 2 and files(desk) == before and desk.ledger.spent() == spent
+    (reason,) = later.reasons
+    assert reason in report.reasons and "may have been billed" in reason and "set retry_ambiguous" in reason
+
+
+def test_an_ambiguous_call_is_sent_again_when_somebody_asks_for_it(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
+    desk = lay_out()
+    server.faults = [transport("reset")]
+    desk.make(gemini)
+    broke = desk.make(gemini, retry_ambiguous=True, caps=Caps(day_usd=0))
+    assert counts(broke) == {"skipped_existing": 1, "skipped_budget": 1}
+    server.faults = [error(400, "INVALID_ARGUMENT", "no")]
+    assert counts(desk.make(gemini, retry_ambiguous=True)) == {"skipped_existing": 1, "failed": 1}
+    assert counts(desk.make(gemini)) == {"skipped_existing": 1, "failed": 1}, "asked once, not for ever"
+    assert len(server.requests) == 3
+    spent = desk.ledger.spent()
+    again = desk.make(gemini, retry_ambiguous=True)
+    assert counts(again) == {"made": 1, "skipped_existing": 1} and len(server.requests) == 4
+    assert desk.ledger.spent() == pytest.approx(spent + again.spent_usd, abs=1e-5), "the first attempt stays spent"
+    assert counts(desk.make(gemini)) == {"skipped_existing": 2}
+
+
+def test_killed_after_an_ambiguous_call_it_is_still_not_resent(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = lay_out()
+    server.faults = [transport("reset")]
+    with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+        killing.setattr(Ledger, "settle", interrupted)
+        desk.make(gemini)
+    assert counts(desk.make(gemini)) == {"made": 1, "failed": 1} and len(server.requests) == 2
+    assert [a["outcome"] for a in desk.ledger.attempts()] == ["ambiguous", "generated"]
+
+
+def test_a_picture_of_a_killed_retry_is_kept(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = lay_out()
+    server.faults = [transport("reset")]
+    desk.make(gemini)
+    with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+        killing.setattr(generate, "write_sidecar", interrupted)
+        desk.make(gemini, retry_ambiguous=True)
+    assert counts(desk.make(gemini)) == {"skipped_existing": 2} and len(server.requests) == 3
+    assert {s["status"] for s in sidecars(desk)} == {"generated"}
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_wrong_key_ends_the_run_with_the_setting_named(lay_out: LayOut, server: GeminiServer) -> None:

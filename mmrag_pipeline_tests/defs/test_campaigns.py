@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline_tests.integration.gemini_server import GeminiServer
+from mmrag_pipeline_tests.integration.gemini_server import GeminiServer, transport
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
 
 BRIEF = """
@@ -87,6 +88,45 @@ def test_a_mistake_in_a_brief_fails_the_plan_with_its_sentence(
     with pytest.raises(UserError, match=says):
         campaign.run("run_campaign", KEY)
     assert not occurrence(campaign).exists()
+
+
+def test_a_plan_without_a_single_variant_fails_with_the_reasons(campaign: Pipeline) -> None:
+    nowhere = "products:\n  - {sku: NO-1}\n  - {sku: NO-2}\nscenes:"
+    (campaign.root / "briefs" / "spring.yaml").write_text(re.sub(r"products:\n.*\nscenes:", nowhere, BRIEF))
+    with pytest.raises(UserError, match=r"no picture can be planned .*'NO-1'.*'NO-2'.*brief"):
+        campaign.run("run_campaign", KEY)
+    assert not occurrence(campaign).exists()
+
+
+def test_what_is_left_over_is_a_warning_with_what_to_do(campaign: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign.run("run_campaign", KEY)
+    assert completeness().passed
+    (campaign.root / "briefs" / "spring.yaml").write_text(BRIEF.replace("scenes:", "  - {sku: NO-1}\nscenes:"))
+    with GeminiServer() as server:
+        monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "gemini")
+        monkeypatch.setenv("MMRAG_GEMINI_API_KEY", server.key)
+        monkeypatch.setenv("MMRAG_GEMINI_BASE_URL", server.url)
+        server.faults = [transport("reset")]
+        campaign.run("run_campaign", KEY)
+        found = completeness()
+        counts = {name: entry.value for name, entry in found.metadata.items()}
+        assert not found.passed and not found.blocking and found.severity == dg.AssetCheckSeverity.WARN
+        assert (counts["failed"], counts["products_left_out"], counts["skipped_budget"]) == (1, 1, 0)
+        assert "ingest the drop" in counts["what_to_do"] and "retry_ambiguous" in str(counts["reasons"])
+
+        campaign.run("run_campaign", KEY)
+        assert len(server.requests) == 2
+        ask_again = {"ops": {"campaign_images": {"config": {"retry_ambiguous": True}}}}
+        again = campaign.run("run_campaign", KEY, config=ask_again).metadata["campaign_images"]
+        assert (again["made"], again["requests"]) == (1, 1)
+
+
+def completeness() -> dg.AssetCheckEvaluation:
+    """The latest evaluation of the check of campaign_images."""
+    with dg.DagsterInstance.get() as instance:
+        check = dg.AssetCheckKey(dg.AssetKey("campaign_images"), "complete")
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+    return record.evaluation
 
 
 def test_gemini_without_a_key_says_which_variable_is_missing(

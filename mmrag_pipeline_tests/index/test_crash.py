@@ -18,6 +18,7 @@ import pytest
 from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.index.milvus import MilvusConfig, connect
 from mmrag_pipeline.index.rebuild import check_staged, publish, stage
+from mmrag_pipeline.index.schema import PUBLISHED
 from mmrag_pipeline.index.status import live_ids
 from mmrag_pipeline.index.sync import sync_drop
 from mmrag_pipeline_tests.index.library import DIM, FINGERPRINT, NOW, WATCHES, Item
@@ -107,13 +108,21 @@ def test_killed_while_reindexing(milvus_config, method, number):
         assert [info.name for info in milvus.collections()] == [staged.collection]
 
 
-@pytest.mark.parametrize(("method", "number"), [("upsert", 3), pytest.param("create_alias", 0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("method", "number"),
+    [
+        ("upsert", 3),
+        pytest.param("create_alias", 0, marks=pytest.mark.slow),
+        pytest.param("alter_collection_properties", 0, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_while_ingesting_the_first_drop(milvus_config, method, number):
     die(milvus_config, "sync", method, number)
     with connect(milvus_config) as milvus:
         report = ingest(milvus, MANY)
         assert report.upserted == (304 if method == "upsert" else 604)
         assert live_ids(milvus) == MANY.ids and milvus.count(milvus.live().name) == 604
+        assert milvus.live().state == PUBLISHED
         assert ingest(milvus, MANY).unchanged == 604
 
 

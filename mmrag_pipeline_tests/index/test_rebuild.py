@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -144,6 +145,19 @@ def test_a_missing_vector_leaves_the_live_collection_alone(milvus, sync, staging
         assert live_ids(milvus) == WATCHES.ids
 
 
+def test_all_drops_without_vectors_are_told_in_one_sentence(milvus, sync, staging):
+    sync(WATCHES)
+    other = {"fingerprint": "other-0002", "dim": 32}
+    drops = [replace(WATCHES, key=f"lunar__{number}") for number in range(7)]
+    unembedded = [replace(drop.rows, vectors=lambda: iter(())) for drop in drops]
+    embedded = BAGS.embedded_by(FakeEncoder("other-0002", dim=32)).rows
+    with pytest.raises(UserError, match=r"^7 of 8 drops have pictures that have no vector") as caught:
+        stage(milvus, drops=[embedded, *unembedded], now=at(1), mode="rebuild", allow_mass_deletion=True, **other)
+    message = str(caught.value)
+    assert "(lunar__0, lunar__1, lunar__2, lunar__3, lunar__4, ...)" in message and "other-0002" in message
+    assert "clip_embeddings" in message and live_ids(milvus) == WATCHES.ids
+
+
 def test_checks_see_what_is_wrong(milvus, staging):
     staged = staging(*BOTH)
     expected = [drop.rows for drop in BOTH]
@@ -168,8 +182,6 @@ def test_checks_see_what_is_wrong(milvus, staging):
 
 
 def test_checks_refuse_another_model(milvus, staging):
-    from dataclasses import replace
-
     staged = replace(staging(*BOTH), fingerprint="other-0002")
     checks = check_staged(milvus, staged, [drop.rows for drop in BOTH])
     assert [check.name for check in checks if not check.passed] == ["model"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.rebuild import publish, rollback, stage
 from mmrag_pipeline.index.schema import FIELDS, MAX_BYTES, PUBLISHED
 from mmrag_pipeline.index.status import live_ids, live_status, product_lines
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item
@@ -36,6 +37,35 @@ def test_the_first_drop_makes_the_collection_and_the_alias(milvus, sync):
         FINGERPRINT,
         DIM,
     )
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_an_empty_first_collection_of_a_killed_sync_is_not_rolled_back_to(milvus, sync, monkeypatch):
+    with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+        killing.setattr(milvus, "claim_alias", interrupted)
+        sync(WATCHES)
+    left = {info.name for info in milvus.collections()}
+    live = sync(WATCHES, now=LATER).collection
+    assert left and live not in left
+    with pytest.raises(UserError, match="no earlier collection"):
+        rollback(milvus)
+    stage(milvus, drops=[WATCHES.rows], fingerprint=FINGERPRINT, dim=DIM, now=LATER)
+    assert [info.name for info in milvus.collections()] == [live]
+
+
+def test_a_sync_killed_after_the_alias_is_completed_and_can_be_rolled_back_to(milvus, sync, monkeypatch):
+    with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+        killing.setattr(milvus, "mark", interrupted)
+        sync(WATCHES)
+    first = milvus.live().name
+    assert sync(WATCHES, now=LATER).collection == first and milvus.live().state == PUBLISHED
+    rows = [WATCHES.rows, BAGS.rows]
+    staged = stage(milvus, drops=rows, fingerprint=FINGERPRINT, dim=DIM, now=LATER + timedelta(days=1))
+    publish(milvus, staged, now=LATER + timedelta(days=1))
+    assert rollback(milvus).collection == first and live_ids(milvus) == WATCHES.ids
 
 
 def test_rows_carry_the_manifest(milvus, sync):
@@ -126,7 +156,8 @@ def test_another_model_is_refused_and_nothing_written(milvus, sync, writes, chan
             dim=other.dim,
         )
     message = str(refused.value)
-    assert FINGERPRINT in message and other.fingerprint in message and "nightly_reindex" in message
+    assert FINGERPRINT in message and other.fingerprint in message
+    assert "materialise clip_embeddings for every drop and run the nightly_reindex job" in message
     assert "MMRAG_CLIP_MODEL" in message and "\n" not in message
     assert writes.calls == [] and live_ids(milvus) == WATCHES.ids
 

@@ -8,16 +8,17 @@ from upath import UPath
 from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
-from mmrag_pipeline.campaigns.generate import make_pictures
+from mmrag_pipeline.campaigns.generate import PicturesReport, make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.schedule import Occurrence
-from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.partitions import campaign_occurrences
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.pictures import load_picture
@@ -40,12 +41,19 @@ class CampaignPlanConfig(dg.Config):
     replan: bool = False
 
 
+class CampaignImagesConfig(dg.Config):
+    """Switches for one materialisation. `retry_ambiguous` asks again for what may have been billed already."""
+
+    retry_ambiguous: bool = False
+
+
 @dg.asset(
     partitions_def=campaign_occurrences,
     deps=[media_index],
     group_name="campaigns",
     kinds={"milvus", "parquet"},
     pool="milvus",
+    retry_policy=WAIT_FOR_MILVUS,
 )
 def campaign_plan(
     context: dg.AssetExecutionContext,
@@ -74,6 +82,7 @@ def campaign_plan(
             plan = earlier.with_budget_of(brief)
         else:
             plan = _plan(context, brief, occurrence, pictures, store, clip_encoder, milvus, image_backend)
+            _require_a_variant(plan)
         if plan != earlier:
             write_plan(folder / PLAN, plan)
         sheet = references_sheet(plan, pictures)
@@ -100,9 +109,20 @@ def campaign_plan(
     group_name="campaigns",
     kinds={"gemini", "pillow"},
     pool="image_backend",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "complete",
+            asset="campaign_images",
+            description="Every product of the brief is in the plan, and every variant of the plan has its picture.",
+            partitions_def=campaign_occurrences,
+        )
+    ],
 )
 def campaign_images(
-    context: dg.AssetExecutionContext, store: StoreResource, image_backend: ImageBackendResource
+    context: dg.AssetExecutionContext,
+    config: CampaignImagesConfig,
+    store: StoreResource,
+    image_backend: ImageBackendResource,
 ) -> dg.MaterializeResult:
     """The pictures of the plan, each with a sidecar. Re-running makes, and pays for, only what is missing."""
     with user_errors_as_failures():
@@ -121,6 +141,7 @@ def campaign_images(
             ),
             run_id=context.run.run_id,
             progress=context.log.info,
+            retry_ambiguous=config.retry_ambiguous,
         )
     reasons = "; ".join(report.reasons)
     if report.none_succeeded:
@@ -139,7 +160,8 @@ def campaign_images(
             "reasons": dg.MetadataValue.json(report.reasons),
             "images": dg.MetadataValue.path(str(folder / "images")),
             **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
-        }
+        },
+        check_results=[_complete(plan, report)],
     )
 
 
@@ -158,6 +180,40 @@ def campaign_gallery(context: dg.AssetExecutionContext, store: StoreResource) ->
             "bytes": report.bytes,
         }
     )
+
+
+LEFT_OVER = {
+    "skipped_budget": "raise the budget that the reasons name and run again",
+    "blocked": "word the blocked scenes or products differently in the brief",
+    "no_image": "run again for those answered without a picture",
+    "failed": "mend what the reasons of the failed ones say and run again",
+    "products_left_out": "mend the left out products in the brief or ingest the drop that has them, then run again",
+}
+"""What to do about what is not there, by the count that says how much of it there is."""
+
+
+def _complete(plan: CampaignPlan, report: PicturesReport) -> dg.AssetCheckResult:
+    found = {**report.counts, "products_left_out": len(plan.left_out)}
+    left_over = {name: found[name] for name in LEFT_OVER}
+    to_do = "; ".join(LEFT_OVER[name] for name, count in left_over.items() if count)
+    reasons = report.reasons | {f"{product.product} is left out: {product.reason}": 1 for product in plan.left_out}
+    return dg.AssetCheckResult(
+        check_name="complete",
+        passed=not to_do,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{to_do.capitalize()}." if to_do else "",
+        metadata={**left_over, "what_to_do": to_do or "nothing", "reasons": dg.MetadataValue.json(reasons)},
+    )
+
+
+def _require_a_variant(plan: CampaignPlan) -> None:
+    """Raises UserError where every product is left out: a run without a picture must not look like a success."""
+    if not plan.variants:
+        reasons = "; ".join(f"{product.product}: {product.reason}" for product in plan.left_out)
+        raise UserError(
+            f"no picture can be planned for {plan.occurrence} because every product is left out ({reasons}): mend the "
+            f"products of the brief, or ingest the drop that has them."
+        )
 
 
 def _occurrence(context: dg.AssetExecutionContext, store: StoreResource) -> tuple[Occurrence, UPath]:
