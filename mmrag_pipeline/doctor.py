@@ -49,6 +49,7 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
         "media": settings.media_root,
         "campaigns": settings.campaigns_root,
         "milvus_uri": settings.milvus_address,
+        "ledger": settings.ledger_file,
     }
     return [
         SettingInForce(

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     budget_usd_per_day: float = Field(
         10.0, ge=0, description="Most that all campaigns together may spend in one UTC day."
     )
+    ledger: str | None = Field(
+        None, description="SQLite file on a local disk that records paid calls; default: ledger.sqlite in the store."
+    )
     nightly_cron: str = Field("0 2 * * *", description="When the nightly reindex runs.")
     timezone: str = Field("UTC", description="IANA timezone of the nightly reindex.")
     autostart: bool = Field(
@@ -105,6 +108,10 @@ class Settings(BaseSettings):
     @property
     def campaigns_root(self) -> str:
         return self.campaigns or f"{self.store}/demo/campaigns"
+
+    @property
+    def ledger_file(self) -> str:
+        return self.ledger or f"{self.store}/ledger.sqlite"
 
     @property
     def milvus_address(self) -> str:

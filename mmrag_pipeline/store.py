@@ -62,10 +62,6 @@ class Store:
     def occurrence(self, campaign: str, occurrence: str) -> UPath:
         return self.root / "campaigns" / campaign / occurrence
 
-    @property
-    def ledger(self) -> UPath:
-        return self.root / "ledger.sqlite"
-
 
 def write_bytes(path: UPath, data: bytes) -> None:
     """Write `data` so that `path` is either the old file or the whole new one, also after a crash."""

@@ -72,5 +72,5 @@ def test_what_dagster_would_choke_on_or_show_is_refused(name: str, value: str, m
 
 def test_secrets_are_in_no_resource_repr() -> None:
     milvus = MilvusResource(uri="x.db", token="root:hunter2")
-    images = ImageBackendResource(model="m", base_url="https://host", api_key="AIza-hunter2")
+    images = ImageBackendResource(model="m", base_url="https://host", api_key="AIza-hunter2", ledger="l.sqlite")
     assert "hunter2" not in repr(milvus) + str(milvus) + repr(images) + str(images)

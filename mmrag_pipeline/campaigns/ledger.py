@@ -78,7 +78,7 @@ class Ledger:
         self.path = os.fspath(path)
         if "://" in self.path:
             raise UserError(
-                f"the ledger {self.path} must be a file on a local disk: set MMRAG_STORE to a local folder."
+                f"the ledger {self.path} must be a file on a local disk: set MMRAG_LEDGER to one."
             )
         self._wait_s = wait_s
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)

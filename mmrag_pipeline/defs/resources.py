@@ -53,6 +53,7 @@ def resources() -> dg.Definitions:
                 api_key=_secret("gemini_api_key", settings.gemini_api_key),
                 base_url=settings.gemini_base_url,
                 timeout_s=settings.gemini_timeout_s,
+                ledger=settings.ledger_file,
                 budget_usd_per_day=settings.budget_usd_per_day,
             ),
             "briefs": BriefsResource(folder=settings.campaigns_root),

@@ -31,6 +31,7 @@ class ImageBackendResource(dg.ConfigurableResource):
     api_key: str | None = Field(None, repr=False, description="From MMRAG_GEMINI_API_KEY only.")
     base_url: str = Field(description="Gemini endpoint.")
     timeout_s: float = Field(180.0, description="Seconds one request may take.")
+    ledger: str = Field(description="SQLite file on a local disk that records paid calls.")
     budget_usd_per_day: float = Field(10.0, description="Most that all campaigns may spend in one UTC day.")
 
     def open(self, name: str) -> ImageBackend:

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from PIL import Image
+from upath import UPath
 
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.errors import UserError
@@ -165,3 +166,19 @@ def test_each_brief_has_a_schedule_that_adds_its_occurrence(campaign: Pipeline) 
             request = schedule(context)
         assert request.partition_key == KEY
         assert instance.get_dynamic_partitions("campaign_occurrences") == [KEY]
+
+
+def test_a_store_in_a_bucket_works_from_ingest_to_gallery(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec's memory filesystem stands for any object store; the two databases stay on the local disk."""
+    monkeypatch.setenv("MMRAG_STORE", "memory:///bucket")
+    monkeypatch.setenv("MMRAG_MILVUS_URI", str(pipeline.root / "milvus.db"))
+    monkeypatch.setenv("MMRAG_LEDGER", str(pipeline.root / "ledger.sqlite"))
+    pipeline.deliver("lunar__2026-09", {f"{name}.png": colour for name, colour in COLOURS.items()})
+    pipeline.ingest()
+    (pipeline.root / "briefs" / "spring.yaml").write_text(BRIEF)
+    assert pipeline.run("nightly_reindex").metadata["staged_media_index"]["mode"] == "unchanged"
+    assert pipeline.run("run_campaign", KEY).metadata["campaign_images"]["made"] == 2
+    assert pipeline.run("run_campaign", KEY).metadata["campaign_images"]["skipped_existing"] == 2
+    assert (UPath("memory:///bucket") / "campaigns" / "spring" / "2026-11-23" / "gallery.html").exists()
+    assert pipeline.status().in_sync
+    assert not (Path.cwd() / "memory:").exists()

@@ -131,7 +131,7 @@ def campaign_images(
         report = make_pictures(
             plan,
             backend=image_backend.open(plan.backend),
-            ledger=Ledger(str(store.open().ledger)),
+            ledger=Ledger(image_backend.ledger),
             folder=folder,
             references=ReferencePictures(folder / "references"),
             caps=Caps(
