@@ -78,10 +78,10 @@ def search(
     elif not results.hits:
         out.print(_plain(results.why_empty))
     else:
-        table = Table("#", "score", "title", "product line", "drop", Column("path", overflow="fold"))
+        table = Table("#", "score", "title", "drop", Column("path", overflow="fold"))
         for hit in results.hits:
             where = hit.path if hit.frame_ms is None else f"{hit.path} at {hit.frame_ms / 1000:.2f} s"
-            cells = (str(hit.rank), f"{hit.score:.3f}", hit.title, hit.product_line, hit.drop, where)
+            cells = (str(hit.rank), f"{hit.score:.3f}", hit.title, hit.drop, where)
             table.add_row(*map(_plain, cells))
         out.print(table)
     if sheet is not None:

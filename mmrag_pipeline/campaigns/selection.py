@@ -71,7 +71,8 @@ def select(product: Product, finder: ReferenceFinder, *, wanted: int) -> Selecti
     if not hits:
         least = f" that scores at least {product.min_score:g}" if product.min_score is not None else ""
         return Selection((), f"no media{place}{least} for the query {query!r}")
-    best = hits[0]
+    # A frame of a promo film is nobody's product picture, however well it matches.
+    best = next((hit for hit in hits if hit.sku or hit.frame_ms is None), hits[0])
     if not best.sku:
         return _best([Chosen(best, best.score)])
     found = [Chosen(hit, hit.score) for hit in hits if (hit.sku, hit.product_line) == (best.sku, best.product_line)]

@@ -53,6 +53,16 @@ def test_stills_come_before_video_frames_and_each_content_once(
     assert [r.path for r in lay_out().plan.variants[0].references] == ["2.jpg", "4.jpg"]
 
 
+def test_a_frame_of_a_film_without_a_sku_yields_to_product_pictures(
+    lay_out: Callable[..., Desk], index: ListedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = hit(1, sku=None, frame_ms=900, media_type="video", score=0.5)
+    monkeypatch.setattr(index, "by_text", lambda *_, **__: [film, hit(2), hit(3)])
+    assert [r.path for r in lay_out().plan.variants[0].references] == ["2.jpg", "3.jpg"]
+    monkeypatch.setattr(index, "by_text", lambda *_, **__: [film])
+    assert [r.path for r in lay_out().plan.variants[0].references] == ["1.jpg"]  # better than nothing
+
+
 def test_the_planned_hash_is_that_of_the_kept_bytes(lay_out: Callable[..., Desk]) -> None:
     desk = lay_out()
     for reference in desk.plan.variants[0].references:
