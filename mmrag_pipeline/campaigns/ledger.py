@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import filelock
+
 from mmrag_pipeline.errors import Unavailable, UserError
 
 _SCHEMA = """
@@ -77,12 +79,10 @@ class Ledger:
     def __init__(self, path: str | os.PathLike[str], *, wait_s: float = 30.0):
         self.path = os.fspath(path)
         if "://" in self.path:
-            raise UserError(
-                f"the ledger {self.path} must be a file on a local disk: set MMRAG_LEDGER to one."
-            )
+            raise UserError(f"the ledger {self.path} must be a file on a local disk: set MMRAG_LEDGER to one.")
         self._wait_s = wait_s
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-        with self._connection() as connection:
+        # One at a time: two connections that both switch a new file to WAL get "locked" at once, without any wait.
+        with self._opening_lock(), self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'settlements_keep'").fetchone():
                 connection.executescript(_SCHEMA)
@@ -205,6 +205,24 @@ class Ledger:
                 (key,),
             ).fetchall()
         return [dict(row) for row in rows]
+
+    @contextmanager
+    def _opening_lock(self) -> Iterator[None]:
+        folder = os.path.join(os.path.dirname(self.path), "locks")
+        lock = filelock.FileLock(os.path.join(folder, "ledger.lock"))
+        try:
+            os.makedirs(folder, exist_ok=True)
+            lock.acquire(timeout=self._wait_s)
+        except filelock.Timeout:
+            raise Unavailable(f"the ledger {self.path} stayed locked for {self._wait_s:g} s: try again.") from None
+        except OSError as error:
+            raise UserError(
+                f"the ledger {self.path} can't be opened ({error}): check that its folder is writable."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
