@@ -1,1 +1,1 @@
-"""Side-by-side measurements: both sides in one run, medians of several, ratios. One folder a workload."""
+"""Side-by-side measurements: both sides in one run, taking turns; every repeat kept. One folder a workload."""

@@ -92,6 +92,54 @@ def search(
 
 @app.command()
 @told_plainly
+def embed(
+    drop: Annotated[str | None, typer.Argument(help="<product_line>__<drop>; default: all of the library.")] = None,
+    bench: Annotated[bool, typer.Option("--bench", help="Measure one drop from nothing; nothing is kept.")] = False,
+) -> None:
+    """Scan and embed drops without Dagster (the collection is not touched), or measure what bounds it here."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mmrag_pipeline.embed import embed_drops, measure
+
+    settings = load_settings()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what)
+            bars.update(tasks[what], completed=done, total=total)
+
+        if not bench:
+            done = embed_drops(settings, drop, progress=progress)
+        else:
+            measured = measure(settings, drop, progress=progress)
+    if not bench:
+        table = Table("drop", "ok", "quarantined", "read", "computed", "reused")
+        for each in done:
+            counts, report = each.scan.counts, each.embedded
+            computed = report.summary.computed if report.changed else 0
+            figures = (counts["ok"], counts["quarantined"], each.scan.hashed, computed, report.summary.rows - computed)
+            table.add_row(each.drop.key, *map(str, figures))
+        out.print(table)
+        return
+    summary, bound = measured.done.embedded.summary, measured.bound_by
+    table = Table("stage", "seconds", "share", "pictures/s of one thread")
+    for stage in measured.stages:
+        table.add_row(stage.stage, f"{stage.seconds:.2f}", f"{stage.share:.0%}", f"{stage.rate:.1f}")
+    out.print(table)
+    out.print(
+        _plain(
+            f"{summary.computed} pictures of {summary.drop} in {summary.seconds:.1f} s: "
+            f"{measured.done.embedded.images_per_second:.1f} a second with {measured.workers} threads, "
+            f"{summary.fingerprint}; bound by {bound.stage} ({bound.share:.0%} of the threads' time)"
+        )
+    )
+
+
+@app.command()
+@told_plainly
 def status(as_json: AsJson = False) -> None:
     """Drops, files by status, embedded rows, the live collection, and whether they agree."""
     from mmrag_pipeline.status import read_status

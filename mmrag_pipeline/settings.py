@@ -8,6 +8,7 @@ need no key, server or hub.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -40,11 +41,34 @@ class Settings(BaseSettings):
         description="Preset (demo, clip-b32, siglip2-b32, siglip2-b16, ecommerce, fashion), an open_clip name "
         "(ViT-B-32/laion2b_s34b_b79k), hf-hub:<org>/<repo> or local-dir:<folder>.",
     )
-    clip_precision: Literal["fp32", "bf16"] = Field("fp32", description="Numeric precision of the model.")
+    clip_precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Numeric precision of the model; auto: bf16 where the processor or GPU computes in it, else fp32. "
+        "Name one where machines differ: vectors of two precisions are kept apart.",
+    )
+    clip_preprocessing: Literal["fast", "exact"] = Field(
+        "fast",
+        description="How JPEGs reach the model: fast (decoded at three times its input or more) or exact (full size).",
+    )
     clip_device: str = Field("auto", description="auto (CUDA if there is one), cpu or cuda[:n].")
-    clip_batch_size: int = Field(32, ge=1, le=4096, description="Pictures a model call.")
+    clip_batch_size: int | None = Field(
+        None, ge=1, le=4096, description="Pictures a model call; default: 8 on a CPU, 256 on a GPU."
+    )
+    clip_workers: int | None = Field(
+        None, ge=1, le=256, description="Threads that decode and embed; default: one a core."
+    )
     max_megapixels: int = Field(64, ge=1, description="Pictures above this are quarantined before decoding.")
     max_video_frames: int = Field(12, ge=1, description="Keyframes kept of one video at most.")
+    max_file_seconds: float = Field(
+        60.0, gt=0, description="Seconds that decoding one file may take before it is quarantined."
+    )
+    background: str = Field("#ffffff", description="Colour that shows through transparent pixels, #rrggbb.")
+    quiet_s: float = Field(
+        60.0, ge=0, description="Seconds without a change before the sensor takes a drop for delivered."
+    )
+    ready_marker: bool = Field(
+        False, description="Wait for a file _READY at the top of each drop instead of a quiet time."
+    )
     milvus_uri: str | None = Field(
         None,
         description="http(s)://host:port of a Milvus server, or a path ending in .db for Milvus Lite; "
@@ -89,6 +113,13 @@ class Settings(BaseSettings):
             )
         return address
 
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, colour: str) -> str:
+        if re.fullmatch(r"#[0-9a-fA-F]{6}", colour) is None:
+            raise ValueError("it is no colour: write #rrggbb, for example #ffffff")
+        return colour.lower()
+
     @field_validator("nightly_cron")
     @classmethod
     def _cron(cls, cron: str) -> str:
@@ -100,6 +131,11 @@ class Settings(BaseSettings):
     def _timezone(cls, timezone: str) -> str:
         check_timezone(timezone)
         return timezone
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        red, green, blue = bytes.fromhex(self.background[1:])
+        return red, green, blue
 
     @property
     def media_root(self) -> str:

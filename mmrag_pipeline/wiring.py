@@ -12,9 +12,18 @@ from mmrag_pipeline.settings import Settings
 from mmrag_pipeline.store import Store
 
 
-def encoder(settings: Settings) -> ClipEncoder:
-    spec = ModelSpec.parse(settings.clip_model, precision=settings.clip_precision, device=settings.clip_device)
-    return ClipEncoder(spec, Store(settings.store))
+def encoder(settings: Settings, store: Store | None = None) -> ClipEncoder:
+    """The encoder in force; its fingerprint is noted in `store`, by default the settings' own."""
+    spec = ModelSpec.parse(
+        settings.clip_model,
+        precision=settings.clip_precision,
+        device=settings.clip_device,
+        preprocessing=settings.clip_preprocessing,
+        background=settings.background_rgb,
+    )
+    return ClipEncoder(
+        spec, store or Store(settings.store), batch_size=settings.clip_batch_size, workers=settings.clip_workers
+    )
 
 
 def milvus(settings: Settings) -> MilvusConfig:
@@ -32,7 +41,12 @@ def library(settings: Settings) -> MediaLibrary:
 
 
 def limits(settings: Settings) -> Limits:
-    return Limits(max_pixels=settings.max_megapixels * 1_000_000, max_frames=settings.max_video_frames)
+    return Limits(
+        max_pixels=settings.max_megapixels * 1_000_000,
+        max_frames=settings.max_video_frames,
+        max_seconds=settings.max_file_seconds,
+        background=settings.background_rgb,
+    )
 
 
 def gemini(settings: Settings) -> GeminiBackend:

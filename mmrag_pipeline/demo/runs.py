@@ -48,19 +48,21 @@ class DagsterRuns:
         self._instance.dispose()
 
     def sense_drops(self) -> list[str]:
-        """One tick of the drop sensor: adds the partitions it asks for, returns the drops that it wants ingested."""
+        """One tick of the drop sensor: adds the partitions it asks for, returns the drops that it wants ingested.
+
+        It does not wait for drops to be quiet: whoever ticks by hand has finished delivering.
+        """
         from mmrag_pipeline.defs.ingest.sensors import find_drops
         from mmrag_pipeline.defs.partitions import media_drops
 
         storage = self._instance.daemon_cursor_storage
         self._asked_before = set(self._instance.get_dynamic_partitions(media_drops.name))
-        resources = {"media_library": self._defs.resources["media_library"]}
+        media_library = self._defs.resources["media_library"].model_copy(update={"quiet_s": 0.0})
         with dg.build_sensor_context(
             instance=self._instance,
             cursor=storage.get_cursor_values({_CURSOR}).get(_CURSOR),
-            resources=resources,
         ) as context:
-            result = find_drops(context, media_library=resources["media_library"])
+            result = find_drops(context, media_library=media_library)
         for request in result.dynamic_partitions_requests or []:
             self._instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
         if result.cursor:

@@ -1,25 +1,52 @@
-"""Embeds one drop: what is new is decoded and computed, what any drop has already is copied."""
+"""Embeds one drop: what is new is read, decoded and computed, what any drop has already is copied.
+
+Work goes through in batches, each in one thread from file to vectors; while one thread waits for the disk another
+decodes and another is in the model. On a CPU every thread runs the model on its own core; on a GPU the threads take
+turns. Results are taken in order, so that parts are written while later batches are under way, and the memory in use
+depends on the number of workers and the batch size only.
+"""
 
 from __future__ import annotations
 
 import itertools
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from mmrag_pipeline.embedding.model import BatchEncoder
+from mmrag_pipeline.embedding.reuse import KnownVectors
+from mmrag_pipeline.embedding.stages import StageTimes
 from mmrag_pipeline.embedding.store import DropEmbeddings, EmbeddingStore, content_hash, vector_table
+from mmrag_pipeline.media.decode import Pixels
 
 SHARD_BYTES = 16 * 1024 * 1024
 """Vectors in one part: what a killed run repeats at most."""
 
-Loader = Callable[[], Image.Image]
+_BATCHES_AHEAD = 2  # for each worker: one in hand, one waiting
+
 Progress = Callable[[int, int], None]
+
+
+class Pictures(Protocol):
+    """What is to be embedded, and how its pixels are had."""
+
+    @property
+    def content_ids(self) -> Sequence[str]:
+        """Sorted, each once."""
+        ...
+
+    def pixels(self, positions: Sequence[int], *, short_side: int | None, times: StageTimes) -> Iterator[Pixels]:
+        """The contents at ascending `positions`, in that order.
+
+        Called in many threads at once. With `short_side` a picture may come smaller, down to that many pixels.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,49 +62,46 @@ class EmbedReport:
 
 
 def embed_drop(
-    loaders: Mapping[str, Loader],
+    pictures: Pictures,
     *,
     drop: str,
     encoder: BatchEncoder,
     store: EmbeddingStore,
-    batch_size: int = 32,
-    workers: int = 2,
+    shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> EmbedReport:
     """Make `store` hold exactly these contents for the drop, under the encoder's fingerprint.
 
     Args:
-        loaders: content id -> a function that opens the RGB picture; called only for contents not embedded before.
-        batch_size: pictures a model call. Memory holds at most 3 batches of prepared pictures, and `workers`
-            pictures at full size.
-        progress: called with (contents done, contents in all) after each batch.
+        pictures: their pixels are asked for only where no drop has the content's vector yet.
+        progress: called with (contents done, contents in all) as they get done.
     """
     started = time.monotonic()
-    content_ids = sorted(loaders)
+    content_ids = pictures.content_ids
     fingerprint = encoder.fingerprint
     digest = content_hash(content_ids)
     there = store.summary(fingerprint, drop)
     if there is not None and there.content_hash == digest:
         return EmbedReport(there, changed=False)
 
-    dim = encoder.dim
-    rows_a_shard = max(1, SHARD_BYTES // (4 * dim))
+    dim, times = encoder.dim, StageTimes()
+    known = KnownVectors(store.root(fingerprint), content_ids, dim=dim)
+    shards = _shards(content_ids, known, rows=max(1, shard_bytes // (4 * dim)))
     parts, computed, done = [], 0, 0
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for number, start in enumerate(range(0, len(content_ids), rows_a_shard)):
-            shard = content_ids[start : start + rows_a_shard]
-            vectors = _reused(store, fingerprint, shard, dim)
-            missing = [i for i, content_id in enumerate(shard) if np.isnan(vectors[i, 0])]
-            done += len(shard) - len(missing)
-            prepare = [_prepared(loaders[shard[i]], encoder) for i in missing]
-            for batch in _batches(missing, prepare, size=batch_size, pool=pool):
-                rows, inputs = zip(*batch, strict=True)
-                vectors[list(rows)] = encoder.encode_prepared(inputs)
-                done += len(rows)
-                if progress is not None:
-                    progress(done, len(content_ids))
-            computed += len(missing)
-            parts.append(store.write_part(fingerprint, drop, number, vector_table(shard, vectors)))
+
+    def on_done(contents: int) -> None:
+        nonlocal done
+        done += contents
+        if progress is not None:
+            progress(done, len(content_ids))
+
+    with _Workers(pictures, encoder, times) as workers:
+        for number, shard in enumerate(_computed(shards, workers, on_done)):
+            with times.measure("write"):
+                table = vector_table(shard.content_ids, shard.vectors)
+                parts.append(store.write_part(fingerprint, drop, number, table))
+            computed += len(shard.missing)
+            on_done(len(shard.content_ids) - len(shard.missing))
     summary = DropEmbeddings(
         fingerprint=fingerprint,
         drop=drop,
@@ -88,33 +112,99 @@ def embed_drop(
         computed=computed,
         reused=len(content_ids) - computed,
         seconds=round(time.monotonic() - started, 3),
+        stage_seconds=times.seconds,
     )
     store.finish(summary)
     return EmbedReport(summary, changed=True)
 
 
-def _reused(store: EmbeddingStore, fingerprint: str, content_ids: Sequence[str], dim: int) -> np.ndarray:
-    """float32 [n, dim] with the vectors that are known; rows of the others are NaN."""
-    vectors = np.full((len(content_ids), dim), np.nan, dtype=np.float32)
-    found = store.find(fingerprint, content_ids)
-    if found is not None and found.num_rows:
-        row = {content_id: i for i, content_id in enumerate(content_ids)}
-        known = found["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, dim)
-        vectors[[row[content_id] for content_id in found["content_id"].to_pylist()]] = known
-    return vectors
+@dataclass(frozen=True)
+class _Shard:
+    """The contents of one part; `vectors` is float32 [n, dim], NaN where `missing` (positions in the drop)."""
+
+    start: int
+    content_ids: Sequence[str]
+    vectors: np.ndarray
+    missing: Sequence[int]
 
 
-def _prepared(loader: Loader, encoder: BatchEncoder) -> Callable[[], Any]:
-    return lambda: encoder.prepare(loader())
+def _shards(content_ids: Sequence[str], known: KnownVectors, *, rows: int) -> Iterator[_Shard]:
+    for start in range(0, len(content_ids), rows):
+        ids = content_ids[start : start + rows]
+        vectors = known.read(ids)
+        missing = start + np.flatnonzero(np.isnan(vectors[:, 0]))
+        yield _Shard(start, ids, vectors, missing.tolist())
 
 
-def _batches(
-    rows: Sequence[int], work: Sequence[Callable[[], Any]], *, size: int, pool: ThreadPoolExecutor
-) -> Iterator[list[tuple[int, Any]]]:
-    """(row, model input) in batches; while one batch is in the model the next ones are being prepared."""
-    rest = zip(rows, work, strict=True)
-    waiting = [(row, pool.submit(task)) for row, task in itertools.islice(rest, 2 * size)]
-    while waiting:
-        batch = [(row, future.result()) for row, future in waiting[:size]]
-        waiting = waiting[size:] + [(row, pool.submit(task)) for row, task in itertools.islice(rest, size)]
-        yield batch
+def _computed(shards: Iterator[_Shard], workers: _Workers, on_done: Callable[[int], None]) -> Iterator[_Shard]:
+    """The same shards with every vector; batches of the next ones are under way while one is handed out."""
+    under_way: deque[tuple[_Shard, _Batch | None]] = deque()
+    for step in itertools.chain(_steps(shards, workers), [None]):
+        if step is not None:
+            under_way.append(step)
+        while under_way:
+            shard, batch = under_way[0]
+            if batch is not None and not batch.vectors.done() and step is not None and not workers.busy(under_way):
+                break
+            under_way.popleft()
+            if batch is None:
+                yield shard
+            else:
+                shard.vectors[np.subtract(batch.positions, shard.start)] = batch.vectors.result()
+                on_done(len(batch.positions))
+
+
+def _steps(shards: Iterator[_Shard], workers: _Workers) -> Iterator[tuple[_Shard, _Batch | None]]:
+    """Each shard's batches, started, and then None for its end."""
+    for shard in shards:
+        on_the_way = iter(shard.missing)
+        while shard.missing and (positions := list(itertools.islice(on_the_way, workers.batch_size))):
+            yield shard, _Batch(positions, workers.submit(positions))
+        yield shard, None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    positions: list[int]
+    vectors: Future[np.ndarray]
+
+
+class _Workers:
+    """Threads that take positions and give vectors; the first batch starts them, so known contents load no model."""
+
+    def __init__(self, pictures: Pictures, encoder: BatchEncoder, times: StageTimes):
+        self._pictures, self._encoder, self._times = pictures, encoder, times
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def batch_size(self) -> int:
+        return self._encoder.batch_size
+
+    def submit(self, positions: Sequence[int]) -> Future[np.ndarray]:
+        if self._pool is None:
+            self._short_side = self._encoder.short_side
+            self._lanes = threading.Semaphore(self._encoder.lanes)
+            self._pool = ThreadPoolExecutor(
+                self._encoder.workers, thread_name_prefix="embed", initializer=self._encoder.start_worker
+            )
+        return self._pool.submit(self._vectors, positions)
+
+    def busy(self, under_way: Collection[object]) -> bool:
+        """Whether there is work enough at hand that no thread idles."""
+        return len(under_way) > _BATCHES_AHEAD * self._encoder.workers
+
+    def _vectors(self, positions: Sequence[int]) -> np.ndarray:
+        prepared = []
+        pictures = self._pictures.pixels(positions, short_side=self._short_side, times=self._times)
+        for pixels in pictures:
+            with self._times.measure("decode"):
+                prepared.append(self._encoder.prepare(pixels))
+        with self._lanes, self._times.measure("model"):
+            return self._encoder.encode_prepared(prepared)

@@ -1,22 +1,23 @@
-"""From a manifest to the work of the engine: which contents a drop needs, and how each is opened."""
+"""A manifest as the engine's pictures: which contents a drop needs, and how the pixels of each are had."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import Any
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
 from upath import UPath
 
-from mmrag_pipeline.embedding.engine import EmbedReport, Progress, embed_drop
+from mmrag_pipeline.embedding.engine import SHARD_BYTES, EmbedReport, Progress, embed_drop
 from mmrag_pipeline.embedding.model import BatchEncoder
+from mmrag_pipeline.embedding.stages import StageTimes
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.media.decode import open_picture
-from mmrag_pipeline.media.pictures import load_picture, read_file
+from mmrag_pipeline.media.decode import Pixels, decode_pixels
+from mmrag_pipeline.media.pictures import frames_of, local_copy, read_file
 from mmrag_pipeline.media.rules import Limits, MediaError, Reason
 
 
@@ -28,47 +29,77 @@ def embed_manifest(
     encoder: BatchEncoder,
     store: EmbeddingStore,
     limits: Limits,
-    batch_size: int = 32,
+    shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> EmbedReport:
-    """Embed the ok rows of a manifest whose files lie in `folder`.
+    """Embed the ok rows of a manifest whose files lie in `folder`; see `engine.embed_drop`.
 
     Raises:
         UserError: a picture has gone or changed since the scan; what was computed before it is kept.
     """
+    pictures = ManifestPictures(manifest, folder, drop=drop, limits=limits)
+    return embed_drop(pictures, drop=drop, encoder=encoder, store=store, shard_bytes=shard_bytes, progress=progress)
 
-    def loader(row: dict[str, Any]) -> Callable[[], Image.Image]:
-        def load() -> Image.Image:
+
+class ManifestPictures:
+    """The ok rows of a manifest, by content id; columns stay in Arrow, so that a large drop needs no more memory."""
+
+    def __init__(self, manifest: pa.Table, folder: UPath, *, drop: str, limits: Limits):
+        rows = manifest.filter(pc.equal(manifest["status"], "ok")).sort_by("content_id")
+        self._rows = rows.select(["content_id", "path", "frame_ms"]).combine_chunks()
+        self.content_ids: list[str] = self._rows["content_id"].to_pylist()
+        self._folder, self._drop, self._limits = folder, drop, limits
+
+    def pixels(self, positions: Sequence[int], *, short_side: int | None, times: StageTimes) -> Iterator[Pixels]:
+        """See `engine.Pictures`.
+
+        Raises:
+            UserError: a picture has gone or changed since the scan.
+        """
+        rows = self._rows.take(list(positions)).to_pylist()
+        for path, group in itertools.groupby(rows, key=lambda row: row["path"]):  # frames of one file lie together
+            wanted = list(group)
+            content, *_ = wanted[0]["content_id"].partition("#")
             try:
-                return _unchanged_picture(folder, row, limits)
+                if wanted[0]["frame_ms"] is None:
+                    yield self._still(path, content, short_side, times)
+                else:
+                    yield from self._frames(path, content, [row["frame_ms"] for row in wanted], times)
             except MediaError as error:
                 raise UserError(
-                    f"drop {drop} changed since it was scanned ({row['path']}: {error}): "
+                    f"drop {self._drop} changed since it was scanned ({path}: {error}): "
                     f"materialise drop_manifest for it again."
                 ) from error
 
-        return load
+    def _still(self, path: str, content: str, short_side: int | None, times: StageTimes) -> Pixels:
+        with times.measure("read"):
+            data = read_file(self._folder, path)
+            _require_content(hashlib.sha256(data).hexdigest(), content)
+        with times.measure("decode"):
+            return decode_pixels(data, self._limits, short_side=short_side)
 
-    rows = manifest.filter(pc.equal(manifest["status"], "ok"))
-    rows = rows.select(["content_id", "path", "frame_ms", "bytes"])
-    return embed_drop(
-        {row["content_id"]: loader(row) for row in rows.to_pylist()},
-        drop=drop,
-        encoder=encoder,
-        store=store,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    def _frames(self, path: str, content: str, times_ms: Sequence[int], times: StageTimes) -> Iterator[Pixels]:
+        with times.measure("read"):
+            copied = local_copy(self._folder, path)
+        with copied as stream:
+            with times.measure("read"):
+                _require_content(_sha256(stream), content)
+            frames = frames_of(stream, sorted(times_ms), self._limits)
+            found = {}
+            for ms in sorted(times_ms):
+                with times.measure("decode"):
+                    found[ms] = Pixels.of(next(frames))
+            for ms in times_ms:
+                yield found[ms]
 
 
-def _unchanged_picture(folder: UPath, row: dict[str, Any], limits: Limits) -> Image.Image:
-    """The picture of a manifest row, sure to be the content that its id names: a vector is reused library-wide."""
-    if row["frame_ms"] is not None:  # hashing a video again for each frame would cost more than embedding it
-        picture = load_picture(folder, row["path"], row["frame_ms"], limits)
-        if (folder / row["path"]).stat().st_size == row["bytes"]:
-            return picture
-    else:
-        data = read_file(folder, row["path"])
-        if hashlib.sha256(data).hexdigest() == row["content_id"]:
-            return open_picture(data, limits)
-    raise MediaError(Reason.UNREADABLE, "another content lies there now")
+def _require_content(found: str, wanted: str) -> None:
+    """A vector is reused library-wide under its content id: the pixels must be those of exactly these bytes."""
+    if found != wanted:
+        raise MediaError(Reason.UNREADABLE, "another content lies there now")
+
+
+def _sha256(stream: BinaryIO) -> str:
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stream.seek(0)
+    return digest

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mmrag_pipeline.embedding.precision import best_precision
+from mmrag_pipeline.embedding.preprocess import Tier
 from mmrag_pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from PIL import Image
+
+    from mmrag_pipeline.media.decode import Pixels
 
 DEMO = "demo"
 DEMO_MODEL = Path(__file__).parents[1] / "demo" / "model"
@@ -47,10 +51,37 @@ class Encoder(Protocol):
 
 
 class BatchEncoder(Encoder, Protocol):
-    """An encoder whose preprocessing can run elsewhere than its model: what the engine needs."""
+    """An encoder whose preprocessing runs in other threads than its model: what the engine needs.
 
-    def prepare(self, image: Image.Image) -> Any:
-        """One RGB picture -> the model's input; small, so that a batch of them fits in memory."""
+    All but `fingerprint` and `dim` may load the model: the engine asks for them only when something is to be computed.
+    """
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures a model call."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Threads that prepare pictures and call the model."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """How many of them may be in the model at once."""
+        ...
+
+    @property
+    def short_side(self) -> int | None:
+        """Pixels that a picture's short side must have at least for `prepare`; None asks for full size."""
+        ...
+
+    def start_worker(self) -> None:
+        """Called once in each worker thread before anything else."""
+        ...
+
+    def prepare(self, pixels: Pixels) -> Any:
+        """An upright picture, as it is or reduced -> the model's input, a small one."""
         ...
 
     def encode_prepared(self, prepared: Sequence[Any]) -> np.ndarray:
@@ -60,33 +91,51 @@ class BatchEncoder(Encoder, Protocol):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model as a user names it, resolved to what open_clip is asked for."""
+    """A model as a user names it, resolved to what open_clip is asked for, and how pictures reach it.
+
+    Everything here but `device` is part of the fingerprint.
+    """
 
     name: str
     architecture: str
     pretrained: str | None
     precision: str
     device: str = "auto"
+    preprocessing: Tier = "fast"
+    background: tuple[int, int, int] = (255, 255, 255)
+    """What shows through transparent pixels: the library's `Limits.background`."""
 
     @classmethod
-    def parse(cls, name: str, *, precision: str = "fp32", device: str = "auto") -> ModelSpec:
+    def parse(
+        cls,
+        name: str,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        preprocessing: Tier = "fast",
+        background: tuple[int, int, int] = (255, 255, 255),
+    ) -> ModelSpec:
         """Read a preset, `<architecture>/<tag>`, `hf-hub:<org>/<repo>` or `local-dir:<folder>`.
 
         A bare weights file is not accepted: open_clip would guess its preprocessing, and a wrong guess is silent.
 
+        Args:
+            precision: fp32, bf16, or auto for the one that this machine is fast in.
+
         Raises:
             UserError: the name is none of these.
         """
-        resolved = PRESETS.get(name, name)
-        if resolved.startswith(("hf-hub:", "local-dir:")):
-            return cls(name, resolved, None, precision, device)
-        architecture, separator, tag = resolved.partition("/")
-        if not separator or not architecture or not tag or "/" in tag:
-            raise UserError(
-                f"MMRAG_CLIP_MODEL={name!r} names no model: use a preset ({', '.join(PRESETS)}), "
-                f"<architecture>/<tag> (ViT-B-32/laion2b_s34b_b79k), hf-hub:<org>/<repo> or local-dir:<folder>."
-            )
-        return cls(name, architecture, tag, precision, device)
+        if precision == "auto":
+            precision = best_precision(device)
+        resolved, pretrained = PRESETS.get(name, name), None
+        if not resolved.startswith(("hf-hub:", "local-dir:")):
+            resolved, _, pretrained = resolved.partition("/")
+            if not resolved or not pretrained or "/" in pretrained:
+                raise UserError(
+                    f"MMRAG_CLIP_MODEL={name!r} names no model: use a preset ({', '.join(PRESETS)}), "
+                    f"<architecture>/<tag> (ViT-B-32/laion2b_s34b_b79k), hf-hub:<org>/<repo> or local-dir:<folder>."
+                )
+        return cls(name, resolved, pretrained, precision, device, preprocessing, background)
 
     @property
     def slug(self) -> str:

@@ -10,33 +10,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 import pyarrow.parquet as pq
 from upath import UPath
 
-from mmrag_pipeline.store import Store, is_local, write_json, write_table
+from mmrag_pipeline.embedding.departed import keep_departed
+from mmrag_pipeline.store import Store, read_table, write_json, write_table
 
 SUCCESS = "_SUCCESS.json"
+_ROW_GROUP = 2048  # rows that a reader holds at once; 4 MB of vectors at 512 dimensions
 
 
 @dataclass(frozen=True)
 class DropEmbeddings:
-    """What `_SUCCESS.json` says. `content_hash` is over the sorted content ids."""
+    """What `_SUCCESS.json` says of one drop: its parts, and how the run that finished it went."""
 
     fingerprint: str
     drop: str
     dim: int
     rows: int
     content_hash: str
+    """Over the sorted content ids."""
     parts: list[str]
     computed: int
+    """Rows that went through the model; the others were there already, in this drop or another."""
     reused: int
     seconds: float
+    """Wall time of the run."""
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    """Time by stage (read, decode, model, write), summed over threads."""
 
 
 def content_hash(content_ids: Sequence[str]) -> str:
@@ -57,8 +64,11 @@ class EmbeddingStore:
     def __init__(self, store: Store):
         self._store = store
 
+    def root(self, fingerprint: str) -> UPath:
+        return self._store.embeddings(fingerprint)
+
     def folder(self, fingerprint: str, drop: str) -> UPath:
-        return self._store.embeddings(fingerprint) / drop
+        return self.root(fingerprint) / drop
 
     def summary(self, fingerprint: str, drop: str) -> DropEmbeddings | None:
         """The drop's `_SUCCESS.json`, or None when the drop is not (wholly) embedded under this fingerprint."""
@@ -74,27 +84,24 @@ class EmbeddingStore:
             with (self.folder(fingerprint, drop) / part).open("rb") as file:
                 yield from pq.ParquetFile(file).iter_batches(batch_size=rows)
 
-    def find(self, fingerprint: str, content_ids: Sequence[str]) -> pa.Table | None:
-        """Vectors already computed for any of these ids in any drop, unfinished ones too; None if there are none."""
-        root = self._store.embeddings(fingerprint)
-        files = sorted(str(path) if is_local(path) else path.path for path in root.glob("*/part-*.parquet"))
-        if not files or not content_ids:
-            return None
-        dataset = pyarrow.dataset.dataset(files, filesystem=None if is_local(root) else root.fs)
-        wanted = pc.field("content_id").isin(pa.array(content_ids, pa.string()))
-        return dataset.to_table(filter=wanted)
-
     def write_part(self, fingerprint: str, drop: str, number: int, table: pa.Table) -> str:
         """Write one part unless the same one is there already; returns its file name."""
         name = f"part-{number:05d}-{content_hash(table['content_id'].to_pylist())[:8]}.parquet"
         path = self.folder(fingerprint, drop) / name
         if not path.exists():
-            write_table(path, table)
+            write_table(path, table, row_group_size=_ROW_GROUP)
         return name
 
-    def finish(self, summary: DropEmbeddings) -> None:
-        """Make these parts the drop's vectors, then remove what no longer counts."""
+    def finish(self, summary: DropEmbeddings, *, now: datetime | None = None) -> None:
+        """Make these parts the drop's vectors, then remove what no longer counts.
+
+        Vectors of contents that left the drop are set aside for a while: most have only moved to another one.
+        """
         folder = self.folder(summary.fingerprint, summary.drop)
+        before = self.summary(summary.fingerprint, summary.drop)
+        if before is not None and set(before.parts) != set(summary.parts):
+            departed = self._rows_only_in(before, summary)
+            keep_departed(self.root(summary.fingerprint), summary.drop, departed, now=now or datetime.now(UTC))
         write_json(folder / SUCCESS, asdict(summary))
         for path in folder.iterdir():
             if path.name != SUCCESS and path.name not in summary.parts:
@@ -102,5 +109,14 @@ class EmbeddingStore:
 
     def drops(self, fingerprint: str) -> list[str]:
         """Keys of the drops wholly embedded under this fingerprint."""
-        root = self._store.embeddings(fingerprint)
-        return sorted(path.parent.name for path in root.glob(f"*/{SUCCESS}"))
+        return sorted(path.parent.name for path in self.root(fingerprint).glob(f"*/{SUCCESS}"))
+
+    def _rows_only_in(self, before: DropEmbeddings, after: DropEmbeddings) -> Iterator[pa.Table]:
+        """Vectors of the old parts whose contents the new parts don't hold, a part at a time."""
+        folder = self.folder(after.fingerprint, after.drop)
+        ids = [read_table(folder / part, ["content_id"])["content_id"] for part in after.parts]
+        kept = pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string())
+        for part in before.parts:
+            if part not in after.parts and (folder / part).exists():
+                table = read_table(folder / part)
+                yield table.filter(pc.invert(pc.is_in(table["content_id"], kept)))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.listing import Entry, is_folder, list_entries, list_folders, signature_of
 from mmrag_pipeline.store import is_local, open_root
 
 _HALF = r"[a-z0-9][a-z0-9-]*"
@@ -72,28 +70,30 @@ class MediaLibrary:
         """
         drops, malformed, unreadable = [], [], []
         try:
-            if not self.root.is_dir():
+            if not is_folder(self.root):
                 raise UserError(
                     f"the media library {self.root} does not exist: set MMRAG_MEDIA to your folder "
                     f"(laid out <product_line>/<drop>/), or run `mmrag demo` for the demo library."
                 )
-            lines = _folders(self.root)
+            lines = list_folders(self.root)
         except OSError as error:
+            ask = "is the share mounted, and has the pipeline's user read access?"
+            if not is_local(self.root):
+                ask = "is the store's endpoint reachable, and are its credentials set where the pipeline runs?"
             raise UserError(
-                f"the media library {self.root} can't be read ({error.strerror or error}): is the share mounted, and "
-                f"has the pipeline's user read access?"
+                f"the media library {self.root} can't be read ({error.strerror or error}): {ask}"
             ) from error
         for line in lines:
             try:
-                folders = _folders(line)
+                names = list_folders(self.root / line)
             except OSError:
-                unreadable.append(line.name)  # one product line must not hide the others
+                unreadable.append(line)  # one product line must not hide the others
                 continue
-            for folder in folders:
-                if _NAME.fullmatch(line.name) and _NAME.fullmatch(folder.name):
-                    drops.append(Drop(line.name, folder.name))
+            for name in names:
+                if _NAME.fullmatch(line) and _NAME.fullmatch(name):
+                    drops.append(Drop(line, name))
                 else:
-                    malformed.append(f"{line.name}/{folder.name}")
+                    malformed.append(f"{line}/{name}")
         if unreadable and not drops:
             raise UserError(
                 f"no product line of the media library {self.root} can be read ({', '.join(unreadable[:5])}): give the "
@@ -106,50 +106,36 @@ class MediaLibrary:
             )
         return DropListing(sorted(drops, key=lambda drop: drop.key), sorted(malformed), sorted(unreadable))
 
-    def files(self, drop: Drop) -> Iterator[tuple[str, UPath, int, int]]:
-        """Every file under the drop as (posix path inside the drop, file, bytes, mtime_ns), sorted by path.
+    def entries(self, drop: Drop) -> list[Entry]:
+        """Everything under the drop, sorted by path: files, links and, in a local library, folders.
 
-        Symbolic links that lead out of the drop's folder are listed like any other file; the scan quarantines
-        them.
+        Links are listed like files, wherever they lead; the scan quarantines those that lead out of the drop.
 
         Raises:
             UserError: the drop's folder is missing or unreadable.
         """
         folder = self.folder(drop)
         try:
-            if not folder.is_dir():
-                raise UserError(
-                    f"drop {drop.key} has no folder {folder}: was it moved, or is the share unmounted? If it is "
-                    f"meant to go, materialise it with allow_mass_deletion: true."
-                )
-            found = sorted(_walk(folder, PurePosixPath()), key=lambda entry: entry[0])
+            return list_entries(folder)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UserError(
+                f"drop {drop.key} has no folder {folder}: was it moved, or is the share unmounted? If it is "
+                f"meant to go, materialise it with allow_mass_deletion: true."
+            ) from error
         except OSError as error:
             raise UserError(
                 f"drop {drop.key} can't be listed ({error.filename or folder}: {error.strerror or error}): give the "
                 f"pipeline's user read access, or materialise it again when the share answers."
             ) from error
-        for relative, file in found:
-            try:
-                stat = file.lstat() if is_local(file) else file.stat()
-            except FileNotFoundError:
-                continue  # deleted while listing: the next tick sees the drop as changed
-            yield relative, file, stat.st_size, getattr(stat, "st_mtime_ns", int(stat.st_mtime * 1e9))
+
+    def files(self, drop: Drop) -> list[Entry]:
+        """The files and links under the drop, sorted by path.
+
+        Raises:
+            UserError: as `entries`.
+        """
+        return [entry for entry in self.entries(drop) if entry.kind != "folder"]
 
     def signature(self, drop: Drop) -> str:
         """Hash of the drop's listing (paths, sizes, times; no file is opened): changes when the drop does."""
-        digest = hashlib.sha256()
-        for relative, _, size, mtime_ns in self.files(drop):
-            digest.update(f"{relative}\0{size}\0{mtime_ns}\0".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()[:16]
-
-
-def _folders(parent: UPath) -> list[UPath]:
-    return [child for child in parent.iterdir() if not child.name.startswith(".") and child.is_dir()]
-
-
-def _walk(folder: UPath, relative: PurePosixPath) -> Iterator[tuple[str, UPath]]:
-    for child in folder.iterdir():
-        if child.is_dir() and not (hasattr(child, "is_symlink") and child.is_symlink()):
-            yield from _walk(child, relative / child.name)
-        else:
-            yield str(relative / child.name), child
+        return signature_of(self.entries(drop))

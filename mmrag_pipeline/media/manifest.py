@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +38,7 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),
         pa.field("first_seen", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("look", pa.binary()),
         pa.field("sku", pa.string(), nullable=False),
         pa.field("title", pa.string(), nullable=False),
         pa.field("tags", pa.list_(pa.field("element", pa.string())), nullable=False),
@@ -45,7 +47,14 @@ MANIFEST_SCHEMA = pa.schema(
 )
 
 _MADE_UNDER = b"mmrag.made_under"
-_VERSION = 1  # of the probe: raise it when the same bytes would now get another row
+_DECODERS = b"mmrag.decoders"
+_VERSION = 2  # of the probe: raise it when the same bytes would now get another row
+_DECODER_PACKAGES = ("pillow", "pillow-heif", "av")
+
+DECODERS_VERDICTS = frozenset(
+    {Reason.DECODE_ERROR.value, Reason.CRASHED.value, Reason.TOO_SLOW.value, Reason.UNSUPPORTED_FORMAT.value}
+)
+"""Reasons that another version of a decoder may not find: the only rows that an upgrade has read again."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +83,36 @@ def was_made_under(table: pa.Table, limits: Limits) -> bool:
     return (table.schema.metadata or {}).get(_MADE_UNDER) == made_under(limits)
 
 
+def decoders() -> bytes:
+    """Versions of the decoders that are installed; kept in the table's schema metadata."""
+    return json.dumps({name: version(name) for name in _DECODER_PACKAGES}).encode()
+
+
+def was_decoded_by(table: pa.Table, versions: bytes) -> bool:
+    return (table.schema.metadata or {}).get(_DECODERS) == versions
+
+
 def to_table(findings: Iterable[Finding], *, drop: str, entries: Mapping[str, Entry], limits: Limits) -> pa.Table:
-    """Rows of a drop; of files with equal bytes the smallest path stays ok, the others are its duplicates."""
+    """Rows of a drop; of files with equal bytes the smallest path stays ok, the others are its duplicates.
+
+    Of pictures that look alike but for size and encoding the largest has no reason; the others say what they look
+    like, and stay ok.
+    """
+    findings = sorted(findings, key=lambda finding: finding.path)
     kept: dict[str, str] = {}
+    for finding in findings:
+        if finding.probe.status == "ok":
+            kept.setdefault(finding.probe.content, finding.path)
+    alike = _alike([finding for finding in findings if kept.get(finding.probe.content) == finding.path])
     columns: dict[str, list[Any]] = {name: [] for name in MANIFEST_SCHEMA.names}
-    for finding in sorted(findings, key=lambda finding: finding.path):
+    for finding in findings:
         probe, status, keyframes = finding.probe, str(finding.probe.status), finding.probe.keyframes
-        if probe.status == "ok":
-            original = kept.setdefault(probe.content, finding.path)
-            if original != finding.path:
-                status, keyframes = "duplicate", ()
-                probe = replace(probe, reason=Reason.DUPLICATE.value, detail=f"same bytes as {original}")
+        reason, detail = probe.reason, probe.detail
+        if status == "ok" and kept[probe.content] != finding.path:
+            status, keyframes = "duplicate", ()
+            reason, detail = Reason.DUPLICATE.value, f"same bytes as {kept[probe.content]}"
+        elif finding.path in alike:
+            reason, detail = Reason.NEAR_DUPLICATE.value, f"looks like {alike[finding.path]}"
         entry = entries.get(finding.path, Entry())
         for frame_ms in keyframes or (None,):
             columns["path"].append(finding.path)
@@ -99,15 +127,28 @@ def to_table(findings: Iterable[Finding], *, drop: str, entries: Mapping[str, En
             columns["frames"].append(probe.frames)
             columns["frame_ms"].append(frame_ms)
             columns["status"].append(status)
-            columns["reason"].append(probe.reason)
-            columns["detail"].append(probe.detail)
+            columns["reason"].append(reason)
+            columns["detail"].append(detail)
             columns["first_seen"].append(finding.first_seen)
+            columns["look"].append(probe.look)
             columns["sku"].append(entry.sku)
             columns["title"].append(entry.title)
             columns["tags"].append(entry.tags)
             columns["extra"].append(entry.extra)
-    schema = MANIFEST_SCHEMA.with_metadata({_MADE_UNDER: made_under(limits)})
+    schema = MANIFEST_SCHEMA.with_metadata({_MADE_UNDER: made_under(limits), _DECODERS: decoders()})
     return pa.table(columns, schema=schema)
+
+
+def _alike(findings: list[Finding]) -> dict[str, str]:
+    """Path -> path of the better picture that it looks like, among the stills of `findings`."""
+    stills = [finding for finding in findings if finding.probe.look and not finding.probe.keyframes]
+    if len(stills) < 2:
+        return {}
+    from mmrag_pipeline.media.likeness import near_duplicates  # numpy work: a night without changes needs none
+
+    probes = [finding.probe for finding in stills]
+    keepers = near_duplicates([probe.look for probe in probes], [probe.width * probe.height for probe in probes])
+    return {stills[index].path: stills[keeper].path for index, keeper in keepers.items()}
 
 
 def from_table(table: pa.Table) -> dict[str, Finding]:
@@ -118,7 +159,9 @@ def from_table(table: pa.Table) -> dict[str, Finding]:
     probes: dict[str, Probe] = {}
     duplicates: list[tuple[Finding, str]] = []
     for path, content, media_type, size, mtime_ns, format_, width, height, frames, frame_ms, *verdict in rows:
-        status, reason, detail, first_seen = verdict
+        status, reason, detail, first_seen, look = verdict
+        if status == "duplicate" or reason == Reason.NEAR_DUPLICATE:  # what a file is to others is found anew
+            reason = detail = ""
         if path in findings:  # a further frame of the same video
             first = findings[path].probe
             probe = replace(first, keyframes=(*first.keyframes, frame_ms))
@@ -126,8 +169,8 @@ def from_table(table: pa.Table) -> dict[str, Finding]:
         else:
             probe = Probe(
                 status="ok" if status == "duplicate" else status,
-                reason="" if status == "duplicate" else reason,
-                detail="" if status == "duplicate" else detail,
+                reason=reason,
+                detail=detail,
                 content=content.partition("#")[0] if content else None,
                 media_type=media_type,
                 format=format_,
@@ -135,6 +178,7 @@ def from_table(table: pa.Table) -> dict[str, Finding]:
                 height=height,
                 frames=frames,
                 keyframes=() if frame_ms is None else (frame_ms,),
+                look=look,
             )
             findings[path] = Finding(path, size, mtime_ns, first_seen, probe)
         if status == "duplicate":

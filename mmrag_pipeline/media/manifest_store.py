@@ -6,6 +6,7 @@ import pyarrow as pa
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.listing import forget_listings, list_entries
 from mmrag_pipeline.store import Store, read_table, write_table
 
 
@@ -20,8 +21,10 @@ class ManifestStore:
 
     def find(self, drop: str) -> pa.Table | None:
         """The drop's manifest, or None when it was never scanned."""
+        path = self.path(drop)
+        forget_listings(path)  # another process may have written it since
         try:
-            return read_table(self.path(drop))
+            return read_table(path)
         except FileNotFoundError:
             return None
 
@@ -41,6 +44,9 @@ class ManifestStore:
 
     def drops(self) -> list[str]:
         """Keys of all drops that have a manifest, sorted."""
-        if not self._store.manifests.is_dir():
+        try:
+            entries = list_entries(self._store.manifests)
+        except FileNotFoundError:
             return []
-        return sorted(path.stem for path in self._store.manifests.glob("[!.]*.parquet"))
+        names = [entry.path for entry in entries if entry.path.endswith(".parquet")]
+        return sorted(name.removesuffix(".parquet") for name in names if "/" not in name and not name.startswith("."))

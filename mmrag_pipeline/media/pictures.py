@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.media.decode import open_picture
 from mmrag_pipeline.media.rules import Limits, MediaError, Reason
-from mmrag_pipeline.media.video import frame_at
+from mmrag_pipeline.media.sniff import SNIFF_BYTES, sniff
 from mmrag_pipeline.store import is_local
 
 
 def load_picture(folder: UPath, path: str, frame_ms: int | None, limits: Limits) -> Image.Image:
-    """Decode a still, or one frame of a video, of the drop in `folder`: RGB, upright, full size.
+    """Decode a still, or one frame of a video or an animation, of the drop in `folder`: RGB, upright, full size.
 
     Raises:
         MediaError: the file has gone, changed for the worse since the scan, or lies outside the drop.
     """
     if frame_ms is None:
         return open_picture(read_file(folder, path), limits)
-    try:
-        with _inside(folder, path).open("rb") as stream:
-            return frame_at(stream, frame_ms, limits)
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with local_copy(folder, path) as stream:
+        return frame_of(stream, frame_ms, limits)
 
 
 def read_file(folder: UPath, path: str) -> bytes:
@@ -39,6 +42,60 @@ def read_file(folder: UPath, path: str) -> bytes:
         return _inside(folder, path).read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+@contextmanager
+def local_copy(folder: UPath, path: str) -> Iterator[BinaryIO]:
+    """A file of the drop in `folder`, open for reading; a remote one is copied first: videos are sought in.
+
+    Raises:
+        MediaError: it can't be read, or lies outside the drop.
+    """
+    file = _inside(folder, path)
+    try:
+        stream = file.open("rb") if is_local(file) else _fetched(file)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    with stream:
+        yield stream
+
+
+def frame_of(source: bytes | BinaryIO, frame_ms: int, limits: Limits) -> Image.Image:
+    """The frame of a video or an animation at `frame_ms`: RGB, upright, full size.
+
+    Raises:
+        MediaError: it does not decode, or has no frame at that time.
+    """
+    return next(frames_of(io.BytesIO(source) if isinstance(source, bytes) else source, [frame_ms], limits))
+
+
+def frames_of(stream: BinaryIO, times_ms: Sequence[int], limits: Limits) -> Iterator[Image.Image]:
+    """The frames of a video or an animation at ascending `times_ms`, decoding it once: RGB, upright, full size.
+
+    Raises:
+        MediaError: it does not decode, or has no frame at one of the times.
+    """
+    from mmrag_pipeline.media.animation import animation_frames
+    from mmrag_pipeline.media.video import video_frames
+
+    kind = sniff(stream.read(SNIFF_BYTES))
+    stream.seek(0)
+    if kind.media_type == "image":
+        yield from animation_frames(stream.read(), times_ms, limits)
+    else:
+        yield from video_frames(stream, times_ms, limits)
+
+
+def _fetched(file: UPath) -> BinaryIO:
+    copy = tempfile.TemporaryFile(prefix="mmrag-")
+    try:
+        with file.open("rb") as remote:
+            shutil.copyfileobj(remote, copy, 1 << 20)
+    except BaseException:
+        copy.close()
+        raise
+    copy.seek(0)
+    return copy
 
 
 def _unreadable(path: str, error: OSError) -> MediaError:

@@ -1,7 +1,8 @@
 """One file -> what it is: format, size, frames, content id, or the reason why it can't be used.
 
 A file is opened once. Stills are read whole (up to `Limits.max_bytes`), everything else is streamed through
-the hash. Nothing here knows about drops, rows or catalogues.
+the hash. Nothing here knows about drops, rows or catalogues. This module is what a decoder process imports, so
+pyarrow, universal-pathlib and Dagster have no place in it, and the decoders come in with the first file.
 """
 
 from __future__ import annotations
@@ -9,18 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from upath import UPath
-
-from mmrag_pipeline.media.decode import probe_picture
-from mmrag_pipeline.media.foreign import look_closer
 from mmrag_pipeline.media.rules import Limits, MediaError, Reason
 from mmrag_pipeline.media.sniff import SNIFF_BYTES, Kind, sniff
-from mmrag_pipeline.media.video import probe_video
-from mmrag_pipeline.store import is_local
 
 _CHUNK = 1 << 20
 
@@ -40,7 +35,16 @@ class Probe:
     height: int | None = None
     frames: int | None = None
     keyframes: tuple[int, ...] = ()
-    """Times of a video's kept frames in ms; empty for a still."""
+    """Times of the kept frames of a video or animation in ms; empty for a still."""
+    look: bytes | None = None
+    """Colour signature of a still, by which near-duplicates are found."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file whose bytes the caller knows already: it was hashed, not decoded."""
+
+    content: str
 
 
 def refused(reason: Reason, detail: str) -> Probe:
@@ -53,70 +57,107 @@ def ignored(reason: Reason) -> Probe:
     return Probe(status="ignored", reason=reason.value)
 
 
-def probe_file(file: UPath, limits: Limits, known: Mapping[str, Probe]) -> Probe:
-    """Read, hash and decode one file; a file whose bytes are in `known` (by sha256) is not decoded again."""
+def probe_file(file: str, limits: Limits, known: Collection[str]) -> Probe | Known:
+    """Read, hash and decode one local file; a file whose sha256 is in `known` is not decoded."""
+    return _read_through(file, lambda stream: _probe(stream, limits, known))
+
+
+def refuse_file(file: str, reason: Reason, detail: str) -> Probe:
+    """Read and hash one local file and quarantine it for `reason`, without any decoder."""
+    return _read_through(file, lambda stream: _refuse(stream, reason, detail))
+
+
+def _read_through(file: str, read) -> Probe | Known:
     try:
-        if is_local(file) and not stat.S_ISREG(os.stat(file).st_mode):
+        if not stat.S_ISREG(os.stat(file).st_mode):
             return refused(Reason.UNREADABLE, "not a regular file")  # opening a pipe would wait for ever
-        with file.open("rb") as stream:
-            return _probe(stream, limits, known)
+        with open(file, "rb") as stream:
+            return read(stream)
     except FileNotFoundError:
         return refused(Reason.UNREADABLE, "gone before it could be read, or a link to nothing")
     except OSError as error:
         return refused(Reason.UNREADABLE, error.strerror or type(error).__name__)
 
 
-def _probe(stream: BinaryIO, limits: Limits, known: Mapping[str, Probe]) -> Probe:
-    head = _read(stream, SNIFF_BYTES)
+def _probe(stream: BinaryIO, limits: Limits, known: Collection[str]) -> Probe | Known:
+    head = stream.read(SNIFF_BYTES)
     kind: Kind | None = None
     failure: MediaError | None = None
     try:
         kind = sniff(head)
     except MediaError as error:
         failure = error
-    digest = hashlib.sha256(head)
     data = head
     if kind and kind.media_type == "image":
-        data += _read(stream, max(0, limits.max_bytes - len(head)))
-        digest.update(memoryview(data)[len(head) :])
+        data += stream.read(max(0, limits.max_bytes - len(head)))
+    digest = hashlib.sha256(data)
     streamed = 0
     while chunk := stream.read(_CHUNK):
         digest.update(chunk)
         streamed += len(chunk)
     content = digest.hexdigest()
     if content in known:
-        return known[content]
+        return Known(content)
     try:
         if failure:
             if failure.reason == Reason.UNSUPPORTED_FORMAT:
+                from mmrag_pipeline.media.foreign import look_closer
+
                 look_closer(head, len(head) + streamed, limits)
             raise failure
         if kind.media_type == "video":
-            stream.seek(0)
-            clip = probe_video(stream, limits)
-            return Probe(
-                status="ok", content=content, media_type="video", format=kind.format,
-                width=clip.width, height=clip.height, frames=clip.frames, keyframes=clip.keyframes,
-            )  # fmt: skip
+            return _probe_video(stream, kind, content, limits)
         if streamed:
             size = len(data) + streamed
             raise MediaError(Reason.TOO_MANY_BYTES, f"{size} bytes, more than {limits.max_bytes}")
-        still = probe_picture(data, limits)
-        return Probe(
-            status="ok", content=content, media_type="image", format=kind.format,
-            width=still.width, height=still.height, frames=still.frames,
-        )  # fmt: skip
+        return _probe_still(data, kind, content, limits)
     except MediaError as error:
-        return Probe(
-            status="quarantined", reason=error.reason.value, detail=error.detail, content=content,
-            media_type=kind.media_type if kind else "other", format=kind.format if kind else "",
-        )  # fmt: skip
+        return _quarantined(error.reason, error.detail, content, kind)
+    except Exception as error:  # a decoder may make of hostile bytes what nobody foresaw; no file stops a scan
+        return _quarantined(Reason.DECODE_ERROR, f"unexpected {type(error).__name__}: {error}"[:200], content, kind)
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
-    """Up to `size` bytes; remote streams may give fewer at a time."""
-    parts = []
-    while size > 0 and (part := stream.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _probe_video(stream: BinaryIO, kind: Kind, content: str, limits: Limits) -> Probe:
+    from mmrag_pipeline.media.video import probe_video
+
+    stream.seek(0)
+    clip = probe_video(stream, limits)
+    return Probe(
+        status="ok", content=content, media_type="video", format=kind.format,
+        width=clip.width, height=clip.height, frames=clip.frames, keyframes=clip.keyframes,
+    )  # fmt: skip
+
+
+def _probe_still(data: bytes, kind: Kind, content: str, limits: Limits) -> Probe:
+    from mmrag_pipeline.media.decode import probe_picture
+
+    still = probe_picture(data, limits)
+    keyframes: tuple[int, ...] = ()
+    if still.frames > 1:
+        from mmrag_pipeline.media.animation import ANIMATED, animation_keyframes
+
+        if kind.format in ANIMATED:
+            keyframes = animation_keyframes(data, limits)
+    return Probe(
+        status="ok", content=content, media_type="image", format=kind.format, width=still.width,
+        height=still.height, frames=still.frames, keyframes=keyframes, look=still.look or None,
+    )  # fmt: skip
+
+
+def _refuse(stream: BinaryIO, reason: Reason, detail: str) -> Probe:
+    head = stream.read(SNIFF_BYTES)
+    digest = hashlib.sha256(head)
+    while chunk := stream.read(_CHUNK):
+        digest.update(chunk)
+    try:
+        kind: Kind | None = sniff(head)
+    except MediaError:
+        kind = None  # the caller's reason is the one that counts
+    return _quarantined(reason, detail, digest.hexdigest(), kind)
+
+
+def _quarantined(reason: Reason, detail: str, content: str, kind: Kind | None) -> Probe:
+    return Probe(
+        status="quarantined", reason=reason.value, detail=detail, content=content,
+        media_type=kind.media_type if kind else "other", format=kind.format if kind else "",
+    )  # fmt: skip

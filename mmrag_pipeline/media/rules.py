@@ -7,13 +7,14 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Every value of the manifest's `reason` column; '' is a row that is ok."""
+    """Every value of the manifest's `reason` column; '' is a row that is ok and no copy of another."""
 
     # quarantined: the bytes
     DECODE_ERROR = "decode_error"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_SLOW = "too_slow"
+    CRASHED = "crashed"  # the process that decoded it died
     UNSUPPORTED_FORMAT = "unsupported_format"
     EMPTY_OR_NOT_AN_IMAGE = "empty_or_not_an_image"
     NOT_AN_IMAGE = "not_an_image"
@@ -24,6 +25,9 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     OUTSIDE_DROP = "outside_drop"
     BAD_NAME = "bad_name"
+    UNFINISHED = "unfinished"  # still being written
+    # ok, but a copy of a better one
+    NEAR_DUPLICATE = "near_duplicate"
     # duplicate
     DUPLICATE = "duplicate"
     # ignored
@@ -53,6 +57,12 @@ class Limits:
     max_aspect: float = 20
     max_frames: int = 12
     """Keyframes kept of one video."""
+    max_seconds: float = 60
+    """Wall time that one file may take in the probe."""
+    max_animation_frames: int = 600
+    """Frames of an animation that are looked at."""
+    max_video_gigapixels: float = 12.0
+    """Above this total of pixels a video is read by its key frames only."""
     background: tuple[int, int, int] = (255, 255, 255)
     """What shows through transparent pixels."""
 

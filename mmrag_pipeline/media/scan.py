@@ -7,26 +7,36 @@ because an unmounted share looks exactly so.
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
-from upath import UPath
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.media.catalogue import NAMES, read_catalogue
+from mmrag_pipeline.media.catalogue import catalogue_problems, read_catalogue
 from mmrag_pipeline.media.library import Drop, MediaLibrary
-from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA, Finding, from_table, to_table, was_made_under
-from mmrag_pipeline.media.probe import Probe, ignored, probe_file, refused
+from mmrag_pipeline.media.listing import Entry, is_folder
+from mmrag_pipeline.media.manifest import (
+    DECODERS_VERDICTS,
+    MANIFEST_SCHEMA,
+    Finding,
+    decoders,
+    from_table,
+    to_table,
+    was_decoded_by,
+    was_made_under,
+)
+from mmrag_pipeline.media.probe import Probe, probe_file
+from mmrag_pipeline.media.reading import KnownProbes, read_files
 from mmrag_pipeline.media.rules import Limits, Reason
-from mmrag_pipeline.store import is_local
+from mmrag_pipeline.media.unchanged import is_unchanged
+from mmrag_pipeline.media.verdicts import Seen, look_at
+from mmrag_pipeline.media.worker import ProbeFunction
 
-READY = "_READY"
-_UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".tmp")
-_WORKERS = min(4, os.cpu_count() or 1)
+STATUSES = ("ok", "duplicate", "quarantined", "ignored")
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ def scan_drop(
     now: datetime,
     allow_mass_deletion: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    probe: ProbeFunction = probe_file,
 ) -> ScanReport:
     """Make the manifest of a drop; `progress(done, total)` counts files.
 
@@ -63,119 +74,94 @@ def scan_drop(
             gone and `allow_mass_deletion` is not set.
     """
     folder = library.folder(drop)
-    before = from_table(previous) if previous is not None and _has_our_columns(previous) else {}
-    trusted = before if before and was_made_under(previous, limits) else {}
-    known = {old.probe.content: old.probe for old in trusted.values() if old.probe.content}
+    files = list(look_at(_listing(library, drop, may_be_gone=allow_mass_deletion), folder))
+    comparable = previous is not None and previous.schema.equals(MANIFEST_SCHEMA)
+    trusted = comparable and was_made_under(previous, limits)
+    if trusted and is_unchanged(files, previous):
+        if progress:
+            progress(len(files), len(files))
+        problems = catalogue_problems(folder, [seen.path for seen in files])
+        return _report(previous, hashed=0, problems=problems, changed=False)
 
-    inside = _InsideDrop(folder)
-    findings: list[Finding] = []
-    to_read: list[tuple[UPath, Finding]] = []
-    for path, file, size, mtime_ns in _listing(library, drop, may_be_gone=allow_mass_deletion):
-        shown, probe = _by_name(path)
-        if probe is None:
-            probe, size, mtime_ns = inside.check(file, size, mtime_ns)
-        old = before.get(shown)
-        first_seen = old.first_seen if old else now
-        if probe is None:
-            probe = _carried(trusted.get(shown), size, mtime_ns)
-        if probe is not None:
-            findings.append(Finding(shown, size, mtime_ns, first_seen, probe))
-        else:
-            waiting = refused(Reason.UNREADABLE, "not read yet")
-            to_read.append((file, Finding(shown, size, mtime_ns, first_seen, waiting)))
-
-    total = len(findings) + len(to_read)
+    before = from_table(previous) if comparable else {}
+    carried = _carried_over(files, before, judged_anew=_judged_anew(previous)) if trusted else {}
+    to_read = [seen for seen in files if seen.probe is None and seen.path not in carried]
+    findings = [
+        _finding(seen, seen.probe or carried[seen.path], before, now)
+        for seen in files
+        if seen.probe is not None or seen.path in carried
+    ]
+    total = len(files)
     if progress:
         progress(len(findings), total)
-    pool = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="probe")
-    try:
-        probes = pool.map(lambda item: probe_file(item[0], limits, known), to_read)
-        for (_, found), probe in zip(to_read, probes, strict=True):
-            findings.append(replace(found, probe=probe))
+    known = _known(before, judged_anew=_judged_anew(previous)) if trusted else {}
+    with closing(read_files(to_read, folder, limits=limits, known=known, probe=probe)) as probes:
+        for seen, found in zip(to_read, probes, strict=True):
+            findings.append(_finding(seen, found, before, now))
             if progress:
                 progress(len(findings), total)
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest of the drop
 
     if not allow_mass_deletion:
         _guard_against_mass_deletion(drop, before, findings)
     catalogue = read_catalogue(folder, [finding.path for finding in findings])
     table = to_table(findings, drop=drop.key, entries=catalogue.entries, limits=limits)
-    statuses = table["status"].to_pylist()
-    return ScanReport(
-        table=table,
-        counts={status: statuses.count(status) for status in ("ok", "duplicate", "quarantined", "ignored")},
-        hashed=len(to_read),
-        problems=catalogue.problems,
-        changed=previous is None or not table.equals(previous, check_metadata=True),
-    )
+    changed = previous is None or not table.equals(previous, check_metadata=True)
+    return _report(table, hashed=len(to_read), problems=catalogue.problems, changed=changed)
 
 
-def _has_our_columns(table: pa.Table) -> bool:
-    return table.schema.equals(MANIFEST_SCHEMA)
+def _report(table: pa.Table, *, hashed: int, problems: list[str], changed: bool) -> ScanReport:
+    found = Counter(table["status"].to_pylist())
+    counts = {status: found[status] for status in STATUSES}
+    return ScanReport(table=table, counts=counts, hashed=hashed, problems=problems, changed=changed)
 
 
-def _carried(old: Finding | None, size: int, mtime_ns: int) -> Probe | None:
-    """What is known of an unchanged file; None where it has to be read."""
-    if old is None or (old.bytes, old.mtime_ns) != (size, mtime_ns):
-        return None
-    if not mtime_ns or old.probe.content is None:
-        return None  # a store without times; or a file not read yet: permissions change without a trace
-    return old.probe
+def _finding(seen: Seen, probe: Probe, before: dict[str, Finding], now: datetime) -> Finding:
+    old = before.get(seen.path)
+    return Finding(seen.path, seen.bytes, seen.mtime_ns, old.first_seen if old else now, probe)
 
 
-def _by_name(path: str) -> tuple[str, Probe | None]:
-    """The path as it is written in the manifest, and the verdict where the name alone decides."""
-    name = path.rsplit("/", 1)[-1]
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        shown = path.encode("utf-8", "backslashreplace").decode()
-        return shown, refused(Reason.BAD_NAME, "the name is not UTF-8: rename the file")
-    if name in NAMES:
-        return path, ignored(Reason.CATALOGUE)
-    if path == READY:
-        return path, ignored(Reason.MARKER)
-    if name.lower().endswith(_UNFINISHED):
-        return path, refused(Reason.NOT_AN_IMAGE, "an unfinished download")
-    if any(part.startswith(".") and not part.startswith("._") for part in path.split("/")):
-        return path, ignored(Reason.HIDDEN)
-    return path, None
+def _judged_anew(previous: pa.Table) -> frozenset[str]:
+    """Reasons that count no longer, because the decoders are others than those that gave them."""
+    return frozenset() if was_decoded_by(previous, decoders()) else DECODERS_VERDICTS
 
 
-def _listing(library: MediaLibrary, drop: Drop, *, may_be_gone: bool) -> Iterable[tuple[str, UPath, int, int]]:
-    if may_be_gone and not library.folder(drop).is_dir():
+def _carried_over(
+    files: Iterable[Seen], before: dict[str, Finding], *, judged_anew: frozenset[str]
+) -> dict[str, Probe]:
+    """What is known of the files that are unchanged, by path; the others have to be read."""
+    carried = {}
+    for seen in files:
+        old = before.get(seen.path)
+        if (
+            old is not None
+            and (old.bytes, old.mtime_ns) == (seen.bytes, seen.mtime_ns)
+            and seen.mtime_ns  # else a store without times
+            and old.probe.content is not None  # else not read yet: permissions change without a trace
+            and old.probe.reason not in judged_anew
+        ):
+            carried[seen.path] = old.probe
+    return carried
+
+
+def _known(before: dict[str, Finding], *, judged_anew: frozenset[str]) -> KnownProbes:
+    known: dict[int, dict[str, Probe]] = {}
+    for old in before.values():
+        if old.probe.content is not None and old.probe.reason not in judged_anew:
+            known.setdefault(old.bytes, {})[old.probe.content] = old.probe
+    return known
+
+
+def _listing(library: MediaLibrary, drop: Drop, *, may_be_gone: bool) -> list[Entry]:
+    if may_be_gone and not is_folder(library.folder(drop)):
         library.drops()  # says so when the whole library looks gone
-        return ()
+        return []
     return library.files(drop)
-
-
-class _InsideDrop:
-    """Follows symbolic links, but not out of the drop's folder."""
-
-    def __init__(self, folder: UPath):
-        self._local = is_local(folder)
-        self._root = os.path.realpath(folder) + os.sep if self._local else ""
-
-    def check(self, file: UPath, size: int, mtime_ns: int) -> tuple[Probe | None, int, int]:
-        """A verdict if the link decides it, and size and time of what the link leads to."""
-        if not self._local or not os.path.islink(file):
-            return None, size, mtime_ns
-        target = os.path.realpath(file)
-        if not target.startswith(self._root):
-            return refused(Reason.OUTSIDE_DROP, "a link that leads out of the drop"), size, mtime_ns
-        if os.path.isdir(target):
-            return ignored(Reason.FOLDER_LINK), size, mtime_ns
-        try:
-            status = os.stat(target)
-        except OSError:
-            return None, size, mtime_ns  # reading it will say what is wrong
-        return None, status.st_size, status.st_mtime_ns
 
 
 def _guard_against_mass_deletion(drop: Drop, before: dict[str, Finding], now: list[Finding]) -> None:
     # A file that is now quarantined is not lost, unless nobody can read it: that is how a broken share looks.
-    paths = {finding.path for finding in now if finding.probe.content is not None}
+    there = [finding for finding in now if finding.probe.content or finding.probe.reason == Reason.UNFINISHED]
+    paths = {finding.path for finding in there}
     contents = {finding.probe.content for finding in now}  # a renamed folder has lost nothing
     had = [old for old in before.values() if old.probe.status == "ok"]
     lost = sorted(old.path for old in had if old.path not in paths and old.probe.content not in contents)

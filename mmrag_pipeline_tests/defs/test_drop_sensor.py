@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -21,16 +22,22 @@ class Ticker:
 
     def __init__(self, root: Path, instance: dg.DagsterInstance):
         self.root, self.instance, self.cursor, self.said = root, instance, None, ""
+        self.settings = {"quiet_s": 0.0}  # what the tests deliver is younger than any quiet time
+        self.skipped = ""
 
     def tick(self) -> list[dg.RunRequest]:
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
             warnings: list[str] = []
             context.log.warning = lambda text, *values: warnings.append(text % values)
-            result = sensors.find_drops(context, media_library=MediaLibraryResource(root=str(self.root)))
-            self.said = "\n".join(warnings)
+            notes: list[str] = []
+            context.log.info = lambda text, *values: notes.append(text % values)
+            result = sensors.find_drops(
+                context, media_library=MediaLibraryResource(root=str(self.root), **self.settings)
+            )
+            self.said, self.informed = "\n".join(warnings), "\n".join(notes)
         for request in result.dynamic_partitions_requests or []:
             self.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
-        self.cursor = result.cursor
+        self.cursor, self.skipped = result.cursor, getattr(result.skip_reason, "skip_message", "")
         return list(result.run_requests or [])
 
     def keys(self) -> list[str]:
@@ -104,18 +111,66 @@ def test_a_vanished_drop_is_kept_said_once_and_runs_again_when_it_comes_back(tic
 def test_a_drop_that_can_not_be_listed_keeps_no_other_waiting(ticker: Ticker, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver(ticker.root, "bags", "2026-09")
     deliver(ticker.root, "lunar", "2026-09")
-    honest = library._walk
+    honest = library.list_entries
 
-    def broken(folder, relative):
+    def broken(folder):
         if "bags" in str(folder):
             raise OSError(116, "Stale file handle", str(folder))
-        return honest(folder, relative)
+        return honest(folder)
 
-    monkeypatch.setattr(library, "_walk", broken)
+    monkeypatch.setattr(library, "list_entries", broken)
     assert ticker.keys() == ["lunar__2026-09"]
     assert "Stale file handle" in ticker.said
-    monkeypatch.setattr(library, "_walk", honest)
+    monkeypatch.setattr(library, "list_entries", honest)
     assert ticker.keys() == ["bags__2026-09"]
+
+
+def test_a_drop_waits_until_it_is_quiet_and_is_not_forgotten(ticker: Ticker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticker.settings = {"quiet_s": 60.0}
+    deliver(ticker.root, "lunar", "2026-09")
+    assert ticker.keys() == []
+    assert "lunar__2026-09 waits until nothing changes for 60 s: a.jpg changed" in ticker.skipped
+    later(monkeypatch, seconds=61)
+    assert ticker.keys() == ["lunar__2026-09"]
+    deliver(ticker.root, "lunar", "2026-09", "b.jpg")  # again a change, which waits again
+    later(monkeypatch, seconds=0)
+    assert ticker.keys() == [] and "b.jpg" in ticker.skipped
+    later(monkeypatch, seconds=61)
+    assert ticker.keys() == ["lunar__2026-09"]
+    assert ticker.keys() == []
+    assert ticker.skipped == "1 drops, none new or changed"
+
+
+def test_a_drop_that_is_not_ready_keeps_no_other_waiting(ticker: Ticker) -> None:
+    ticker.settings = {"quiet_s": 60.0}
+    deliver(ticker.root, "bags", "2026-09")
+    deliver(ticker.root, "lunar", "2026-09")
+    deliver(ticker.root, "lunar", "2026-09", "_READY")
+    assert ticker.keys() == ["lunar__2026-09"]
+    assert "bags__2026-09 waits" in ticker.informed
+    deliver(ticker.root, "bags", "2026-09", "_READY")
+    assert ticker.keys() == ["bags__2026-09"]
+
+
+def test_a_library_with_markers_waits_for_one_however_quiet(ticker: Ticker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticker.settings = {"quiet_s": 60.0, "ready_marker": True}
+    deliver(ticker.root, "lunar", "2026-09")
+    later(monkeypatch, seconds=10_000)
+    assert ticker.keys() == []
+    assert "lunar__2026-09 waits for a _READY file" in ticker.skipped
+    deliver(ticker.root, "lunar", "2026-09", "_READY", b"")
+    assert ticker.keys() == ["lunar__2026-09"]
+
+
+def later(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
+    """Let the sensor believe that so much time has passed."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(seconds=seconds)
+
+    monkeypatch.setattr(sensors, "datetime", Clock)
 
 
 @pytest.mark.parametrize("left", ["nothing", "empty folder"])

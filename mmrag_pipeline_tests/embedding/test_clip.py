@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -14,18 +15,56 @@ from PIL import Image
 from mmrag_pipeline.embedding.clip import ClipEncoder
 from mmrag_pipeline.embedding.model import ModelSpec
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.decode import Limits, decode_pixels
 from mmrag_pipeline.store import Store
 
 
-def test_reference_embeddings_are_reproduced(small_clip: str, shared_data: Path) -> None:
+def reference(shared_data: Path) -> tuple[dict[str, np.ndarray], list[bytes]]:
+    """Pictures and captions with the vectors that the model's makers computed for them, and the pictures' bytes."""
+    vectors = dict(np.load(shared_data / "clip-weights" / "reference_embeddings.npz", allow_pickle=True))
+    return vectors, [(shared_data / str(path)).read_bytes() for path in vectors["path"]]
+
+
+@pytest.mark.parametrize(("preprocessing", "least"), [("exact", 0.999), ("fast", 0.995)])
+def test_reference_embeddings_are_reproduced(
+    small_clip: str, shared_data: Path, preprocessing: str, least: float
+) -> None:
     """A wrong mean or std, swapped channels or another resize all fall below 0.999 here; recall would not notice."""
-    reference = np.load(shared_data / "clip-weights" / "reference_embeddings.npz", allow_pickle=True)
-    encoder = ClipEncoder(ModelSpec.parse(small_clip))
-    pictures = [Image.open(shared_data / str(path)).convert("RGB") for path in reference["path"]]
-    cosines = (encoder.encode_images(pictures) * reference["image"]).sum(axis=1)
-    assert cosines.min() >= 0.999
-    words = encoder.encode_texts([str(caption) for caption in reference["caption"]])
-    assert (words * reference["text"]).sum(axis=1).min() >= 0.999
+    vectors, pictures = reference(shared_data)
+    encoder = ClipEncoder(ModelSpec.parse(small_clip, precision="fp32", preprocessing=preprocessing))
+    decoded = [decode_pixels(data, Limits(), short_side=encoder.short_side) for data in pictures]
+    embedded = encoder.encode_prepared([encoder.prepare(pixels) for pixels in decoded])
+    assert (embedded * vectors["image"]).sum(axis=1).min() >= least
+    words = encoder.encode_texts([str(caption) for caption in vectors["caption"]])
+    assert (words * vectors["text"]).sum(axis=1).min() >= 0.999
+
+
+def test_large_pictures_are_reproduced_by_the_fast_tier(small_clip: str, shared_data: Path) -> None:
+    """The reference pictures are small; of twelve megapixels the fast tier reads a quarter or a sixteenth."""
+    encoder = ClipEncoder(ModelSpec.parse(small_clip, precision="fp32"))
+    vectors, pictures = reference(shared_data)
+    reduced, prepared = [], []
+    for data in pictures[:6]:
+        stream = io.BytesIO()
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        scale = (12e6 / (picture.width * picture.height)) ** 0.5
+        size = round(picture.width * scale), round(picture.height * scale)
+        picture.resize(size, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=92)
+        pixels = decode_pixels(stream.getvalue(), Limits(), short_side=encoder.short_side)
+        reduced.append(pixels.by)
+        prepared.append(encoder.prepare(pixels))
+    assert min(reduced) >= 2 and max(reduced) >= 4
+    assert (encoder.encode_prepared(prepared) * vectors["image"][:6]).sum(axis=1).min() >= 0.99
+
+
+def test_bf16_points_the_same_way(small_clip: str, shared_data: Path) -> None:
+    vectors, pictures = reference(shared_data)
+    encoder = ClipEncoder(ModelSpec.parse(small_clip, precision="bf16"))
+    images = [Image.open(io.BytesIO(data)).convert("RGB") for data in pictures[:4]]
+    embedded = encoder.encode_images(images)
+    assert (embedded * vectors["image"][:4]).sum(axis=1).min() >= 0.995
+    assert embedded.dtype == np.float32
+    assert np.linalg.norm(embedded, axis=1) == pytest.approx(1, abs=1e-5)
 
 
 def test_fingerprint_is_known_again_without_loading_torch(small_clip: str, tmp_path: Path) -> None:
@@ -52,11 +91,23 @@ def test_precision_and_preprocessing_are_part_of_the_fingerprint(small_clip: str
     config["preprocess_cfg"]["std"] = [0.4, 0.5, 0.5]
     (other / "open_clip_config.json").write_text(json.dumps(config))
     specs = [
-        ModelSpec.parse(small_clip),
+        ModelSpec.parse(small_clip, precision="fp32"),
         ModelSpec.parse(small_clip, precision="bf16"),
-        ModelSpec.parse(f"local-dir:{other}"),
+        ModelSpec.parse(small_clip, precision="fp32", preprocessing="exact"),
+        ModelSpec.parse(small_clip, precision="fp32", background=(0, 0, 0)),
+        ModelSpec.parse(f"local-dir:{other}", precision="fp32"),
     ]
-    assert len({ClipEncoder(spec).fingerprint for spec in specs}) == 3
+    store = Store(tmp_path / "store")
+    fingerprints = [ClipEncoder(spec, store).fingerprint for spec in specs]
+    assert len(set(fingerprints)) == len(specs)
+    assert [ClipEncoder(spec, store).noted_fingerprint() for spec in specs] == fingerprints
+
+
+def test_a_batch_is_what_the_device_is_fast_with_unless_it_is_set(small_clip: str) -> None:
+    spec = ModelSpec.parse(small_clip, device="cpu")
+    assert ClipEncoder(spec).batch_size == 8
+    chosen = ClipEncoder(spec, batch_size=5, workers=3)
+    assert (chosen.batch_size, chosen.workers, chosen.lanes) == (5, 3, 3)
 
 
 @pytest.mark.parametrize(

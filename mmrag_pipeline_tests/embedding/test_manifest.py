@@ -41,4 +41,5 @@ def test_a_picture_that_changes_after_the_scan_is_not_embedded_under_its_old_con
             store=store,
             limits=Limits(),
         )
-    assert store.find("fake-1", scan.table["content_id"].to_pylist()) is None
+    assert store.drops("fake-1") == []
+    assert list(Path(str(store.root("fake-1"))).glob("*/part-*")) == []

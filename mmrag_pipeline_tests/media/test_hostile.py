@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,12 +21,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
 ]
 OK = {("ok", "")}
-# The expectations that name a policy, and what this one does. There is no quality filter and no grouping of
-# near-duplicates yet: those are good pictures.
+# The expectations that name a policy, and what this one does. There is no quality filter: those are good pictures.
 POLICY = {
     "policy": OK | {("quarantined", reason.value) for reason in Reason},
     "either": OK | {("quarantined", "decode_error"), ("quarantined", "too_small")},
-    "near_duplicate": OK,
+    "near_duplicate": {("ok", "near_duplicate")},
     "accept_if_decoder": OK,  # pillow-heif is always installed
     "duplicate": {("duplicate", "duplicate")},
     "accept": OK,
@@ -37,6 +38,22 @@ SMALLER_THAN_THE_LIMITS = {
     "corrupt/padded_idat.png": "bad_aspect",  # 256x10
     "corrupt/multiple_exif.jpg": "too_small",  # 1x1
     "privacy/gps_small.jpg": "too_small",  # 8x8
+}
+# The collection holds some pictures several times in other formats, which "accept" does not speak of. Looked at: all
+# are one picture but landscape_*, whose thin digits in the middle tell them apart for people only.
+COPIES_OF_OTHERS = {
+    "colour/cmyk.tif",
+    "colour/rgb_trns.png",
+    "corrupt/photoshop_broken_dpi.jpg",
+    "disguise/jpeg_plus_zip.jpg",
+    "duplicates/a.jpg",
+    "formats/alpha.avif",
+    "formats/photo.jp2",
+    "multi/two_pictures.mpo",
+    *(f"orientation/hopper_{turn}.webp" for turn in range(2, 8)),
+    *(f"orientation/landscape_{turn}.jpg" for turn in (3, 4, 6, 8)),
+    "orientation/rot2mir1.avif",
+    "orientation/rot3mir1.avif",
 }
 
 
@@ -64,6 +81,8 @@ def test_every_file_has_the_expected_outcome(report: ScanReport, expected: dict[
         got = (found[path]["status"], found[path]["reason"])
         if path in SMALLER_THAN_THE_LIMITS:
             wanted = {("quarantined", SMALLER_THAN_THE_LIMITS[path])}
+        elif path in COPIES_OF_OTHERS:
+            wanted = {("ok", "near_duplicate")}
         else:
             wanted = POLICY.get(row["expect"], {("quarantined", row["reason"])})
         if got not in wanted:
@@ -107,26 +126,53 @@ def test_opening_for_use_agrees_with_the_scan(report: ScanReport, shared_data: P
             assert (picture.mode, picture.size) == ("RGB", (row["width"], row["height"])), row["path"]
 
 
-def test_the_scan_stays_small_and_quick(shared_data: Path) -> None:
-    """Peak memory and time of a process that does nothing else.
-
-    Memory by VmHWM: ru_maxrss of a child starts at its parent's, which has a model loaded by then.
-    """
-    if not sys.platform.startswith("linux"):
-        pytest.skip("reads /proc/self/status")
-    code = f"""
-import re, time
+_CHILD = """
+import sys
 from datetime import UTC, datetime
 from mmrag_pipeline.media.decode import Limits
 from mmrag_pipeline.media.library import Drop, MediaLibrary
 from mmrag_pipeline.media.scan import scan_drop
-library = MediaLibrary({str(shared_data.parent)!r})
-scan_drop(library, Drop("data", "hostile"), previous=None, limits=Limits(), now=datetime.now(UTC))
-peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()).group(1))
-print(peak // 1024, time.process_time())
+if __name__ == "__main__":
+    limits = Limits(max_seconds=10)
+    report = scan_drop(MediaLibrary(sys.argv[1]), Drop("data", "hostile"), previous=None, limits=limits,
+                       now=datetime(2026, 9, 1, tzinfo=UTC))
+    print(*(row["path"] for row in report.table.to_pylist() if row["reason"] in ("too_slow", "crashed")))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    megabytes, seconds = map(float, done.stdout.split())
-    assert megabytes < 700
-    assert seconds < 30
+
+
+def test_the_scan_stays_small_and_no_file_takes_long(shared_data: Path) -> None:
+    """Peak memory of a process and all that it starts, and no file that takes over 10 s or kills its process."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("reads /proc")
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(shared_data.parent)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    peak = 0
+    while child.poll() is None:
+        peak = max(peak, sum(map(_proportional_kb, _tree(child.pid))))
+        time.sleep(0.02)
+    assert child.returncode == 0
+    assert child.stdout.read().split() == []
+    assert 50 < peak / 1024 < 700
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and its descendants; those that are gone by now have none."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return [pid]
+    return [pid, *(descendant for child in children for descendant in _tree(child))]
+
+
+def _proportional_kb(pid: int) -> int:
+    """Memory of a process in kB, what it shares counted in parts."""
+    try:
+        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found.group(1)) if found else 0

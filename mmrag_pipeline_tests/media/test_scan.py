@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media import manifest
 from mmrag_pipeline.media.decode import Limits
 from mmrag_pipeline.media.library import MediaLibrary
 from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA, media_id
+from mmrag_pipeline.media.probe import Known, Probe, probe_file
 from mmrag_pipeline.media.scan import ScanReport, scan_drop
 from mmrag_pipeline.store import read_table, write_table
 from mmrag_pipeline_tests.media.conftest import DROP, NOW, overwrite_unseen, rows, save
@@ -189,6 +191,96 @@ def test_links_do_not_lead_out_of_the_drop(folder: Path, scan: Scan, tmp_path: P
     }
 
 
+def test_a_link_is_followed_anew_though_nothing_in_the_drop_has_changed(
+    folder: Path, scan: Scan, tmp_path: Path
+) -> None:
+    (folder / "sub").mkdir()
+    hop = tmp_path / "hop"
+    hop.symlink_to(folder / "sub")
+    (folder / "link").symlink_to(hop)
+    first = scan()
+    assert rows(first)["link"]["reason"] == "folder_link"
+    assert not scan(previous=first.table).changed
+    hop.unlink()
+    hop.symlink_to(tmp_path)
+    assert rows(scan(previous=first.table))["link"]["reason"] == "outside_drop"
+
+
+def growing_probe(file: str, limits: Limits, known: Collection[str]) -> Probe | Known:
+    """Somebody is still writing the file while it is read."""
+    found = probe_file(file, limits, known)
+    if "grows" in file:
+        with open(file, "ab") as stream:
+            stream.write(b"more")
+    return found
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again_next_time(folder: Path, scan: Scan) -> None:
+    save(folder / "grows.png", "red")
+    save(folder / "still.png", "blue")
+    before = scan()
+    save(folder / "grows.png", "green", size=(70, 70))
+    first = scan(previous=before.table, probe=growing_probe)
+    row = rows(first)["grows.png"]
+    assert (row["status"], row["reason"], row["content_id"]) == ("quarantined", "unfinished", None)
+    assert "read again next time" in row["detail"]
+    assert rows(first)["still.png"]["status"] == "ok"
+    second = scan(previous=first.table)
+    assert (rows(second)["grows.png"]["status"], second.hashed) == ("ok", 1)
+
+
+def test_files_that_are_being_rewritten_are_not_lost(folder: Path, scan: Scan) -> None:
+    save(folder / "grows.png", "red")
+    before = scan()
+    save(folder / "grows.png", "green", size=(70, 70))
+    assert rows(scan(previous=before.table, probe=growing_probe))["grows.png"]["reason"] == "unfinished"
+
+
+def test_copies_that_only_look_alike_stay_ok_and_say_so(folder: Path, scan: Scan, shared_data: Path) -> None:
+    source = shared_data / "hostile" / "duplicates"
+    for name in ("a.jpg", "a_meta_only.jpg", "a_reencoded.jpg"):
+        shutil.copyfile(source / name, folder / name)
+    save(folder / "other.png")
+    first = scan()
+    alike = {path: (row["status"], row["reason"], row["detail"]) for path, row in rows(first).items() if row["reason"]}
+    assert len(alike) == 2
+    (keeper,) = {"a.jpg", "a_meta_only.jpg", "a_reencoded.jpg"} - alike.keys()
+    assert set(alike.values()) == {("ok", "near_duplicate", f"looks like {keeper}")}
+    assert all(row["look"] for path, row in rows(first).items() if path != "other.png")
+    (folder / keeper).unlink()  # the next best takes over, and nothing is read for it
+    second = scan(previous=first.table)
+    assert second.hashed == 0
+    alike = {path: row["reason"] for path, row in rows(second).items()}
+    assert sorted(alike.values()) == ["", "", "near_duplicate"]
+
+
+def test_other_decoders_get_another_try_at_what_failed_and_at_nothing_else(
+    folder: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(folder / "good.png")
+    (folder / "broken.jpg").write_bytes(save(folder / "x.jpg").read_bytes()[:300])
+    (folder / "x.jpg").unlink()
+    (folder / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (folder / "notes.txt").write_text("not a picture at all")
+    first = scan()
+    assert rows(first)["broken.jpg"]["reason"] == "decode_error"
+    assert scan(previous=first.table).hashed == 0
+
+    monkeypatch.setattr(manifest, "version", lambda package: f"{package} of tomorrow")
+    second = scan(previous=first.table)
+    assert (second.hashed, second.changed) == (2, True)  # broken.jpg and drawing.svg; the table notes the new versions
+    assert second.table.equals(first.table)
+    third = scan(previous=second.table)
+    assert (third.hashed, third.changed) == (0, False)
+
+    (folder / "broken.jpg").unlink()
+    (folder / "drawing.svg").unlink()
+    fourth = scan(previous=third.table)
+    monkeypatch.undo()
+    fifth = scan(previous=fourth.table)
+    assert (fifth.hashed, fifth.changed) == (0, False)  # nothing depends on them: the manifest is not written anew
+
+
 def test_a_pipe_does_not_hang_the_scan(folder: Path, scan: Scan) -> None:
     os.mkfifo(folder / "pipe.jpg")
     assert rows(scan())["pipe.jpg"]["reason"] == "unreadable"
@@ -200,36 +292,39 @@ def test_a_name_that_is_not_utf8(folder: Path, scan: Scan) -> None:
     assert rows(scan())["caf\\udce9.png"]["reason"] == "bad_name"
 
 
-@pytest.fixture
-def without_root() -> Iterator[Path]:
-    """A library folder, and no right to read what its owner closed (root reads everything)."""
-    base = Path(tempfile.mkdtemp())
-    base.chmod(0o755)
+def probe_without_root(file: str, limits: Limits, known: Collection[str]) -> Probe | Known:
+    """Root reads everything; as nobody this process can only read what everybody may."""
+    if os.getuid() != 0:
+        return probe_file(file, limits, known)
+    Image.init()  # the decoders may lie where only root can import them from
+    os.seteuid(65534)
     try:
-        yield base
+        return probe_file(file, limits, known)
     finally:
-        if os.getuid() == 0:
-            os.seteuid(0)
-        shutil.rmtree(base)
-
-
-def test_a_file_that_may_not_be_read(without_root: Path) -> None:
-    drop = without_root / DROP.product_line / DROP.name
-    closed = save(drop / "closed.png", "blue")
-    save(drop / "open.png")
-    closed.chmod(0)
-    library = MediaLibrary(str(without_root))
-    if os.getuid() == 0:
-        os.seteuid(65534)
-    first = scan_drop(library, DROP, previous=None, limits=Limits(), now=NOW)
-    row = rows(first)["closed.png"]
-    assert (row["status"], row["reason"], row["content_id"]) == ("quarantined", "unreadable", None)
-    assert rows(first)["open.png"]["status"] == "ok"
-    if os.getuid() == 0:
         os.seteuid(0)
-    closed.chmod(stat.S_IRUSR)  # changes neither size nor time
-    second = scan_drop(library, DROP, previous=first.table, limits=Limits(), now=NOW)
-    assert rows(second)["closed.png"]["status"] == "ok" and second.hashed == 1
+
+
+def test_a_file_that_may_not_be_read() -> None:
+    with tempfile.TemporaryDirectory() as elsewhere:  # pytest's own folders are closed to everybody else
+        os.chmod(elsewhere, 0o755)
+        library = MediaLibrary(elsewhere)
+        drop = Path(elsewhere) / DROP.product_line / DROP.name
+        closed = save(drop / "closed.png", "blue")
+        save(drop / "open.png")
+        closed.chmod(0)
+
+        def scan_again(previous: pa.Table | None) -> ScanReport:
+            return scan_drop(library, DROP, previous=previous, limits=Limits(), now=NOW, probe=probe_without_root)
+
+        first = scan_again(None)
+        row = rows(first)["closed.png"]
+        assert (row["status"], row["reason"], row["content_id"]) == ("quarantined", "unreadable", None)
+        assert rows(first)["open.png"]["status"] == "ok"
+        still_closed = scan_again(first.table)
+        assert (still_closed.hashed, still_closed.changed) == (1, False)
+        closed.chmod(0o444)  # changes neither size nor time
+        second = scan_again(first.table)
+        assert rows(second)["closed.png"]["status"] == "ok" and second.hashed == 1
 
 
 def test_losing_most_files_stops_with_a_sentence(folder: Path, scan: Scan) -> None:

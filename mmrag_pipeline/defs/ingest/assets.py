@@ -55,7 +55,8 @@ def drop_manifest(
         manifests.write(drop.key, report.table)
     for problem in report.problems:
         context.log.warning("%s: %s", drop.key, problem)
-    sheet = drop_sheet(library.folder(drop), report.table, limits=limits)
+    # A quiet night opens no picture; the sheet of the last change stays in the asset's history.
+    sheet = drop_sheet(library.folder(drop), report.table, limits=limits) if report.changed else None
     return dg.MaterializeResult(
         metadata={
             **report.counts,
@@ -91,7 +92,6 @@ def clip_embeddings(
             encoder=clip_encoder.encoder(opened),
             store=EmbeddingStore(opened),
             limits=media_library.limits(),
-            batch_size=clip_encoder.batch_size,
             progress=_log_progress(context, "pictures"),
         )
     summary = report.summary
@@ -101,6 +101,7 @@ def clip_embeddings(
             "computed": summary.computed if report.changed else 0,
             "reused": summary.reused if report.changed else summary.rows,
             "images_per_second": round(report.images_per_second, 1),
+            "thread_seconds_by_stage": dg.MetadataValue.json(summary.stage_seconds if report.changed else {}),
             "dimensions": summary.dim,
             "fingerprint": summary.fingerprint,
             "folder": dg.MetadataValue.path(str(EmbeddingStore(opened).folder(summary.fingerprint, drop.key))),

@@ -1,21 +1,29 @@
 """Finds new, changed and vanished drops. It lists folders and never opens a file: reading is the run's work."""
 
 import json
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from mmrag_pipeline.defs.ingest.jobs import ingest_drop
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.listing import signature_of
+from mmrag_pipeline.media.readiness import readiness
 from mmrag_pipeline.resources import MediaLibraryResource
 from mmrag_pipeline.settings import load_settings
 
 MAX_DROPS_A_TICK = 25
 """Keeps a tick far below Dagster's 60 s, and the run queue readable; the rest follows in the next ticks."""
+SHOWN = 10
+"""Drops that a tick names when they are not ready; of the others it gives the number."""
 
 
 def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryResource) -> dg.SensorResult:
-    """Cursor: JSON {drop: [signature of its listing, how many times it was delivered]}."""
+    """Cursor: JSON {drop: [signature of its listing, how many times it was delivered]}.
+
+    A drop that is still being delivered keeps its old signature here, so the next tick looks at it again.
+    """
     library = media_library.library()
     seen: dict[str, list] = json.loads(context.cursor) if context.cursor else {}
     listing = library.drops()
@@ -34,15 +42,25 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
             )
             seen[key] = [None, deliveries]  # said once; if it comes back, it is new
 
-    requests = []
+    requests, waiting = [], []
     for drop in listing.drops:
         try:
-            signature = library.signature(drop)
+            entries = library.entries(drop)
         except UserError as error:
             context.log.warning("%s", error)  # one drop that can't be listed must not keep the others waiting
             continue
+        signature = signature_of(entries)
         known, deliveries = seen.get(drop.key, [None, 0])
         if signature == known:
+            continue
+        state = readiness(
+            entries,
+            now=datetime.now(UTC),
+            quiet_s=media_library.quiet_s,
+            marker_required=media_library.ready_marker,
+        )
+        if not state.ready:
+            waiting.append(f"{drop.key} {state.why}")
             continue
         seen[drop.key] = [signature, deliveries + 1]
         # The count keeps a drop that returns to an earlier state from being taken for a run that was made already:
@@ -50,14 +68,24 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
         requests.append(dg.RunRequest(run_key=f"{drop.key}@{deliveries + 1}:{signature}", partition_key=drop.key))
         if len(requests) == MAX_DROPS_A_TICK:
             break
+    if waiting and requests:  # else the skip reason says so
+        context.log.info("%s", _waiting(waiting))
     known_keys = set(context.instance.get_dynamic_partitions(media_drops.name))
     added = [request.partition_key for request in requests if request.partition_key not in known_keys]
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[media_drops.build_add_request(added)] if added else [],
         cursor=json.dumps(seen, separators=(",", ":")),
-        skip_reason=None if requests else f"{len(listing.drops)} drops, none new or changed",
+        skip_reason=None if requests else _waiting(waiting) or f"{len(listing.drops)} drops, none new or changed",
     )
+
+
+def _waiting(drops: list[str]) -> str:
+    """One sentence on the drops that are new or changed but not ready; '' when there are none."""
+    if not drops:
+        return ""
+    more = f"; and {len(drops) - SHOWN} more" if len(drops) > SHOWN else ""
+    return f"{len(drops)} new or changed drops are not ready: {'; '.join(drops[:SHOWN])}{more}"
 
 
 @dg.definitions

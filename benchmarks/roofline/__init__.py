@@ -1,0 +1,1 @@
+"""How near the whole run comes to what decoding and the model take by themselves."""

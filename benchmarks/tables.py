@@ -1,0 +1,92 @@
+"""README.md's tables, written from the JSON in results/ and never by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent / "README.md"
+_BEGIN, _END = "<!-- results: python -m benchmarks --tables -->", "<!-- end of results -->"
+
+
+def write_readme(results: Path = RESULTS, readme: Path = README) -> None:
+    """Replace what is between the two marks by the results there are."""
+    text = readme.read_text()
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{readme} has no place for the results: the lines {_BEGIN} and {_END}")
+    records = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    readme.write_text(before + begin + "\n\n" + "\n".join(render(records)) + "\n" + end + after)
+
+
+def render(records: Iterable[dict[str, Any]]) -> list[str]:
+    """Lines of Markdown: how many bars are met, then a section for each result."""
+    records = list(records)
+    judged = [record for record in records if not record["quick"]]
+    held = [figure for record in judged for figure in record["figures"] if figure["met"] is not None]
+    missed = [figure for figure in held if not figure["met"]]
+    lines = [f"{len(held) - len(missed)} of {len(held)} bars are met.", ""]
+    for record in records:
+        lines += [*_section(record), ""]
+    return lines[:-1]
+
+
+def _section(record: dict[str, Any]) -> list[str]:
+    machine = record["machine"]
+    lines = [f"### {record['workload']}: {record['about']}", ""]
+    lines += [f"Not measured: {why}." for why in record["not_measured"]]
+    if record["figures"]:
+        lines += ["| case | figure | measured | rounds | bar | |", "| --- | --- | ---: | --- | --- | --- |"]
+        lines += [_figure(figure) for figure in record["figures"]] + [""]
+    if record["samples"]:
+        lines += ["| case | side | median | least to most | n |", "| --- | --- | ---: | --- | ---: |"]
+        lines += [_samples(samples) for samples in record["samples"]] + [""]
+    lines += [f"- {key}: {value}" for key, value in record["notes"].items()]
+    if record["quick"]:
+        lines.append("- A quick run: too short to be held against anything.")
+    lines.append(
+        f"- {record['at'][:10]}, {_machine(machine)}; load {_load(record['load_before'])} before, "
+        f"{_load(record['load_after'])} after"
+    )
+    return lines
+
+
+def _figure(figure: dict[str, Any]) -> str:
+    bar, verdict = "", ""
+    if figure["bar"] is not None:
+        bar = f"{'≤' if figure['at_most'] else '≥'} {_number(figure['bar'])}"
+        verdict = "met" if figure["met"] else "**not met**"
+    spread = f"{_number(figure['least'])} to {_number(figure['most'])}"
+    value = f"{_number(figure['value'])} {figure['unit']}".replace(" /", "/").replace(" x", "x")
+    return f"| {figure['case']} | {figure['what']} | {value} | {spread} | {bar} | {verdict} |"
+
+
+def _samples(samples: dict[str, Any]) -> str:
+    values = samples["values"]
+    spread = f"{_number(min(values))} to {_number(max(values))}"
+    median = f"{_number(samples['median'])} {samples['unit']}"
+    return f"| {samples['case']} | {samples['side']} | {median} | {spread} | {len(values)} |"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    ours = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    theirs = ", ".join(f"{name} {version}" for name, version in machine["peer_versions"].items())
+    what = f"{machine['processor']} ({', '.join(machine['instructions'])}), {machine['cores']} cores"
+    what += f", {machine['gpu']}" if machine["gpu"] else ", no GPU"
+    return f"{what}, Python {machine['python']}, {ours}" + (f"; peers: {theirs}" if theirs else "")
+
+
+def _load(averages: list[float]) -> str:
+    return f"{averages[0]:g}"
+
+
+def _number(value: float) -> str:
+    """Three digits that count, without exponents."""
+    if value and abs(value) < 0.001:
+        return f"{value:.1e}"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
+    return f"{value:,.{digits}f}"

@@ -1,0 +1,84 @@
+"""Vectors that were computed before, in whichever drop: the same bytes are never embedded twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from upath import UPath
+
+from mmrag_pipeline.embedding.departed import FOLDER
+from mmrag_pipeline.store import is_local
+
+if TYPE_CHECKING:
+    import pyarrow.dataset
+
+_ATTEMPTS = 3
+
+
+class KnownVectors:
+    """The vectors under one fingerprint that are of use to one drop.
+
+    Unfinished drops count too (that is how a killed run goes on), and so does what left its drop lately.
+
+    Args:
+        root: `embeddings/<fingerprint>`.
+        content_ids: sorted; the ones that will be asked for.
+        dim: length of a vector.
+    """
+
+    def __init__(self, root: UPath, content_ids: Sequence[str], *, dim: int):
+        self._root, self._dim = root, dim
+        self._wanted = pa.array(content_ids, pa.string())
+        self._files = self._files_of_use()
+
+    def read(self, content_ids: Sequence[str]) -> np.ndarray:
+        """float32 [n, dim] for sorted ids out of those announced; rows of unknown ones are NaN."""
+        vectors = np.full((len(content_ids), self._dim), np.nan, dtype=np.float32)
+        for attempt in range(_ATTEMPTS):
+            if not self._files or not content_ids:
+                break
+            try:
+                self._fill(vectors, content_ids)
+                break
+            except FileNotFoundError:  # another drop was finished meanwhile and took its old parts away
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                self._files = self._files_of_use()
+        return vectors
+
+    def _fill(self, vectors: np.ndarray, content_ids: Sequence[str]) -> None:
+        import pyarrow.compute as pc
+
+        asked, column = pa.array(content_ids, pa.string()), pc.field("content_id")
+        # The range lets whole row groups be skipped by their statistics, because files are sorted.
+        within = (column >= content_ids[0]) & (column <= content_ids[-1])
+        for batch in self._dataset(self._files).to_batches(filter=within & column.isin(asked)):
+            if batch.num_rows:
+                positions = pc.index_in(batch["content_id"], asked).to_numpy(zero_copy_only=False)
+                vectors[positions] = batch["embedding"].flatten().to_numpy().reshape(-1, self._dim)
+
+    def _files_of_use(self) -> list[str]:
+        """Parquet files that hold at least one wanted id; only their id columns are read to tell."""
+        import pyarrow.compute as pc
+
+        found = [*self._root.glob("*/part-*.parquet"), *self._root.glob(f"{FOLDER}/*.parquet")]
+        files = sorted(str(path) if is_local(path) else path.path for path in found)
+        wanted = pc.field("content_id").isin(self._wanted)
+        of_use = []
+        for fragment in self._dataset(files).get_fragments() if files and len(self._wanted) else ():
+            try:
+                if fragment.count_rows(filter=wanted):
+                    of_use.append(fragment.path)
+            except FileNotFoundError:
+                continue  # gone since the listing; so is its drop's need of it
+        return of_use
+
+    def _dataset(self, files: Sequence[str]) -> pyarrow.dataset.Dataset:
+        from pyarrow.dataset import dataset  # and with it pandas: half a second that a quiet night does without
+
+        schema = pa.schema([("content_id", pa.string()), ("embedding", pa.list_(pa.float32(), self._dim))])
+        filesystem = None if is_local(self._root) else self._root.fs
+        return dataset(files, schema=schema, format="parquet", filesystem=filesystem)
