@@ -55,7 +55,7 @@ class Settings(BaseSettings):
         None, ge=1, le=4096, description="Pictures a model call; default: 8 on a CPU, 256 on a GPU."
     )
     clip_workers: int | None = Field(
-        None, ge=1, le=256, description="Threads that decode and embed; default: one a core."
+        None, ge=1, le=256, description="Threads that decode and embed; default: one a core, two more beside a GPU."
     )
     max_megapixels: int = Field(64, ge=1, description="Pictures above this are quarantined before decoding.")
     max_video_frames: int = Field(12, ge=1, description="Keyframes kept of one video at most.")

@@ -8,9 +8,11 @@ sees half of one. Object stores publish an object only when it is complete, so t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +23,7 @@ from mmrag_pipeline.errors import UserError
 
 TEMPORARY_PREFIX = ".tmp-"
 _HOST = socket.gethostname()
+_ABANDONED_S = 24 * 3600
 
 
 def open_root(uri: str | os.PathLike[str], *, setting: str) -> UPath:
@@ -109,12 +112,16 @@ def is_local(path: UPath) -> bool:
 
 
 def _sweep(folder: str, name: str) -> None:
-    """Remove temporary files for `name` whose writer on this machine was killed."""
-    start, end = f"{TEMPORARY_PREFIX}{_HOST}-", f"-{name}"
+    """Remove temporary files for `name` whose writer was killed: on this machine, or any that are a day old."""
     for found in os.listdir(folder):
-        writer = found.removeprefix(start).removesuffix(end)
-        if found == f"{start}{writer}{end}" and writer.isdigit() and not _runs(int(writer)):
-            os.unlink(os.path.join(folder, found))
+        if not (found.startswith(TEMPORARY_PREFIX) and found.endswith(f"-{name}")):
+            continue
+        path = os.path.join(folder, found)
+        host, _, process = found[len(TEMPORARY_PREFIX) : -len(name) - 1].rpartition("-")
+        with contextlib.suppress(FileNotFoundError):  # another run sweeps too
+            ours = host == _HOST and process.isdigit()
+            if not _runs(int(process)) if ours else time.time() - os.stat(path).st_mtime > _ABANDONED_S:
+                os.unlink(path)
 
 
 def _runs(process: int) -> bool:

@@ -86,8 +86,9 @@ class ClipEncoder:
         """
         if self._loaded is not None:
             return self._loaded
+        weights = weights_stat(self.spec)  # before: what is replaced while it loads is looked at again
         loaded = load_model(self.spec)
-        card = {"fingerprint": loaded.fingerprint, "dim": loaded.dim, "weights": weights_stat(self.spec)}
+        card = {"fingerprint": loaded.fingerprint, "dim": loaded.dim, "weights": weights}
         if self._store is not None and self._noted() != card:
             write_json(self._card_path(), card)
         if self._given_out not in (None, loaded.fingerprint):
@@ -99,7 +100,7 @@ class ClipEncoder:
         return loaded
 
     def start_worker(self) -> None:
-        """One core a worker on a CPU (torch keeps this number by thread)."""
+        """One core a worker on a CPU; threads that ran before keep their number, the main one too."""
         import torch
 
         if self._on_cpu:
@@ -144,7 +145,8 @@ class ClipEncoder:
 
     def _card_path(self):
         spec = self.spec
-        named = f"{spec.architecture}|{spec.pretrained}|{spec.background}"
+        # With the files' times: machines that share a store have each their own copy of the model, and their own card.
+        named = f"{spec.architecture}|{spec.pretrained}|{spec.background}|{weights_stat(spec)}"
         key = hashlib.sha256(named.encode()).hexdigest()[:8]
         how = f"p{PREPROCESSING_VERSION}-{spec.preprocessing}-{spec.precision}"
         return self._store.models / f"{spec.slug}-{key}-{how}.json"

@@ -23,13 +23,12 @@ KEPT_FOR = timedelta(days=30)
 def keep_departed(root: UPath, drop: str, tables: Iterable[pa.Table], *, now: datetime) -> None:
     """Set the rows of `tables` aside, and remove what has been here for longer than `KEPT_FOR`."""
     folder = root / FOLDER
-    rows = [table for table in tables if table.num_rows]
-    if rows:
-        table = pa.concat_tables(rows)
-        digest = hashlib.sha256("\n".join(table["content_id"].to_pylist()).encode()).hexdigest()[:8]
-        write_table(folder / f"{now:%Y%m%d}-{drop}-{digest}.parquet", table)
+    for table in tables:
+        if table.num_rows:
+            digest = hashlib.sha256("\n".join(table["content_id"].to_pylist()).encode()).hexdigest()[:8]
+            write_table(folder / f"{now:%Y%m%d}-{drop}-{digest}.parquet", table)
     oldest = f"{now - KEPT_FOR:%Y%m%d}"
     if folder.is_dir():
         for path in folder.glob("[0-9]*.parquet"):
             if path.name < oldest:
-                path.unlink()
+                path.unlink(missing_ok=True)

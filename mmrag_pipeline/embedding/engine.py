@@ -41,8 +41,10 @@ class Pictures(Protocol):
         """Sorted, each once."""
         ...
 
-    def pixels(self, positions: Sequence[int], *, short_side: int | None, times: StageTimes) -> Iterator[Pixels]:
-        """The contents at ascending `positions`, in that order.
+    def pixels(
+        self, positions: Sequence[int], *, short_side: int | None, times: StageTimes
+    ) -> Iterator[tuple[int, Pixels]]:
+        """(position, picture) of each of the `positions`, in whatever order they are best read.
 
         Called in many threads at once. With `short_side` a picture may come smaller, down to that many pixels.
         """
@@ -81,7 +83,8 @@ def embed_drop(
     fingerprint = encoder.fingerprint
     digest = content_hash(content_ids)
     there = store.summary(fingerprint, drop)
-    if there is not None and there.content_hash == digest:
+    if there is not None and there.content_hash == digest and store.is_whole(there):
+        store.tidy(there)
         return EmbedReport(there, changed=False)
 
     dim, times = encoder.dim, StageTimes()
@@ -196,15 +199,16 @@ class _Workers:
             )
         return self._pool.submit(self._vectors, positions)
 
-    def busy(self, under_way: Collection[object]) -> bool:
-        """Whether there is work enough at hand that no thread idles."""
-        return len(under_way) > _BATCHES_AHEAD * self._encoder.workers
+    def busy(self, under_way: Collection[tuple[_Shard, _Batch | None]]) -> bool:
+        """Whether there is work enough at hand that no thread idles, or as much as memory should hold."""
+        complete = sum(batch is None for _, batch in under_way)  # shards that wait with all their vectors
+        return len(under_way) > _BATCHES_AHEAD * self._encoder.workers or complete > 1
 
     def _vectors(self, positions: Sequence[int]) -> np.ndarray:
-        prepared = []
+        prepared = {}
         pictures = self._pictures.pixels(positions, short_side=self._short_side, times=self._times)
-        for pixels in pictures:
+        for position, pixels in pictures:  # one picture at full size at a time
             with self._times.measure("decode"):
-                prepared.append(self._encoder.prepare(pixels))
+                prepared[position] = self._encoder.prepare(pixels)
         with self._lanes, self._times.measure("model"):
-            return self._encoder.encode_prepared(prepared)
+            return self._encoder.encode_prepared([prepared[position] for position in positions])

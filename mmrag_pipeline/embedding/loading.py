@@ -68,11 +68,12 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         UserError: the name is unknown, or its weights or its configuration can't be had or used.
     """
     with _loading:  # two threads that ask at once must not load twice
-        return _load_once(spec)
+        return _load_once(spec, json.dumps(weights_stat(spec)))
 
 
 @functools.lru_cache(maxsize=2)
-def _load_once(spec: ModelSpec) -> LoadedModel:
+def _load_once(spec: ModelSpec, files: str) -> LoadedModel:
+    """`files` is what lies on the disk: a folder whose weights were replaced is another model."""
     import open_clip
     import torch
     from safetensors import SafetensorError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -50,25 +51,29 @@ class ManifestPictures:
         self.content_ids: list[str] = self._rows["content_id"].to_pylist()
         self._folder, self._drop, self._limits = folder, drop, limits
 
-    def pixels(self, positions: Sequence[int], *, short_side: int | None, times: StageTimes) -> Iterator[Pixels]:
+    def pixels(
+        self, positions: Sequence[int], *, short_side: int | None, times: StageTimes
+    ) -> Iterator[tuple[int, Pixels]]:
         """See `engine.Pictures`.
 
         Raises:
             UserError: a picture has gone or changed since the scan.
         """
-        rows = self._rows.take(list(positions)).to_pylist()
-        for path, group in itertools.groupby(rows, key=lambda row: row["path"]):  # frames of one file lie together
+        rows = zip(positions, self._rows.take(list(positions)).to_pylist(), strict=True)
+        for path, group in itertools.groupby(rows, key=lambda row: row[1]["path"]):  # frames of one file lie together
             wanted = list(group)
-            content, *_ = wanted[0]["content_id"].partition("#")
+            content, *_ = wanted[0][1]["content_id"].partition("#")
             try:
-                if wanted[0]["frame_ms"] is None:
-                    yield self._still(path, content, short_side, times)
+                if wanted[0][1]["frame_ms"] is None:
+                    yield wanted[0][0], self._still(path, content, short_side, times)
                 else:
-                    yield from self._frames(path, content, [row["frame_ms"] for row in wanted], times)
+                    moments = {row["frame_ms"]: position for position, row in wanted}
+                    for ms, frame in self._frames(path, content, sorted(moments), times):
+                        yield moments[ms], frame
             except MediaError as error:
                 raise UserError(
-                    f"drop {self._drop} changed since it was scanned ({path}: {error}): "
-                    f"materialise drop_manifest for it again."
+                    f"drop {self._drop} changed since it was scanned, or can't be read ({path}: {error}): "
+                    f"materialise drop_manifest for it again when the library is at hand."
                 ) from error
 
     def _still(self, path: str, content: str, short_side: int | None, times: StageTimes) -> Pixels:
@@ -78,19 +83,18 @@ class ManifestPictures:
         with times.measure("decode"):
             return decode_pixels(data, self._limits, short_side=short_side)
 
-    def _frames(self, path: str, content: str, times_ms: Sequence[int], times: StageTimes) -> Iterator[Pixels]:
-        with times.measure("read"):
-            copied = local_copy(self._folder, path)
-        with copied as stream:
+    def _frames(
+        self, path: str, content: str, times_ms: Sequence[int], times: StageTimes
+    ) -> Iterator[tuple[int, Pixels]]:
+        with contextlib.ExitStack() as stack:
             with times.measure("read"):
+                stream = stack.enter_context(local_copy(self._folder, path))
                 _require_content(_sha256(stream), content)
-            frames = frames_of(stream, sorted(times_ms), self._limits)
-            found = {}
-            for ms in sorted(times_ms):
-                with times.measure("decode"):
-                    found[ms] = Pixels.of(next(frames))
+            frames = frames_of(stream, times_ms, self._limits)
             for ms in times_ms:
-                yield found[ms]
+                with times.measure("decode"):
+                    pixels = Pixels.of(next(frames))
+                yield ms, pixels
 
 
 def _require_content(found: str, wanted: str) -> None:

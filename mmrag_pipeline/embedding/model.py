@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mmrag_pipeline.embedding.precision import best_precision
-from mmrag_pipeline.embedding.preprocess import Tier
+from mmrag_pipeline.embedding.precision import PRECISIONS, best_precision
+from mmrag_pipeline.embedding.preprocess import TIERS, Tier
 from mmrag_pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -123,10 +123,14 @@ class ModelSpec:
             precision: fp32, bf16, or auto for the one that this machine is fast in.
 
         Raises:
-            UserError: the name is none of these.
+            UserError: the name, the precision or the preprocessing is none of these.
         """
         if precision == "auto":
             precision = best_precision(device)
+        if precision not in PRECISIONS:
+            raise UserError(f"MMRAG_CLIP_PRECISION={precision!r} is none of auto, {', '.join(PRECISIONS)}.")
+        if preprocessing not in TIERS:
+            raise UserError(f"MMRAG_CLIP_PREPROCESSING={preprocessing!r} is none of {', '.join(TIERS)}.")
         resolved, pretrained = PRESETS.get(name, name), None
         if not resolved.startswith(("hf-hub:", "local-dir:")):
             resolved, _, pretrained = resolved.partition("/")

@@ -10,6 +10,7 @@ import pyarrow as pa
 from upath import UPath
 
 from mmrag_pipeline.embedding.departed import FOLDER
+from mmrag_pipeline.media.listing import forget_listings
 from mmrag_pipeline.store import is_local
 
 if TYPE_CHECKING:
@@ -64,16 +65,16 @@ class KnownVectors:
         """Parquet files that hold at least one wanted id; only their id columns are read to tell."""
         import pyarrow.compute as pc
 
+        forget_listings(self._root)  # other processes write here too
         found = [*self._root.glob("*/part-*.parquet"), *self._root.glob(f"{FOLDER}/*.parquet")]
-        files = sorted(str(path) if is_local(path) else path.path for path in found)
         wanted = pc.field("content_id").isin(self._wanted)
         of_use = []
-        for fragment in self._dataset(files).get_fragments() if files and len(self._wanted) else ():
+        for file in sorted(str(path) if is_local(path) else path.path for path in found):
             try:
-                if fragment.count_rows(filter=wanted):
-                    of_use.append(fragment.path)
+                if len(self._wanted) and self._dataset([file]).count_rows(filter=wanted):
+                    of_use.append(file)
             except FileNotFoundError:
-                continue  # gone since the listing; so is its drop's need of it
+                continue  # its drop was finished meanwhile; what it held lies in another file, or is computed again
         return of_use
 
     def _dataset(self, files: Sequence[str]) -> pyarrow.dataset.Dataset:

@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from mmrag_pipeline.embedding.departed import keep_departed
+from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.media.listing import forget_listings
 from mmrag_pipeline.store import Store, read_table, write_json, write_table
 
 SUCCESS = "_SUCCESS.json"
@@ -72,16 +74,29 @@ class EmbeddingStore:
 
     def summary(self, fingerprint: str, drop: str) -> DropEmbeddings | None:
         """The drop's `_SUCCESS.json`, or None when the drop is not (wholly) embedded under this fingerprint."""
+        path = self.folder(fingerprint, drop) / SUCCESS
+        forget_listings(path)  # another process may have written it since
         try:
-            return DropEmbeddings(**json.loads((self.folder(fingerprint, drop) / SUCCESS).read_text()))
+            return DropEmbeddings(**json.loads(path.read_text()))
         except FileNotFoundError:
             return None
 
     def batches(self, fingerprint: str, drop: str, *, rows: int = 2000) -> Iterator[pa.RecordBatch]:
-        """The drop's vectors in order of content id; nothing when it is not embedded."""
+        """The drop's vectors in order of content id; nothing when it is not embedded.
+
+        Raises:
+            Unavailable: the drop is being embedded anew, and its old parts are gone.
+        """
         summary = self.summary(fingerprint, drop)
         for part in summary.parts if summary else []:
-            with (self.folder(fingerprint, drop) / part).open("rb") as file:
+            try:
+                file = (self.folder(fingerprint, drop) / part).open("rb")
+            except FileNotFoundError as error:
+                raise Unavailable(
+                    f"the vectors of drop {drop} are being replaced by another run, or {part} was deleted: try again; "
+                    f"if that does not help, materialise clip_embeddings for the drop."
+                ) from error
+            with file:
                 yield from pq.ParquetFile(file).iter_batches(batch_size=rows)
 
     def write_part(self, fingerprint: str, drop: str, number: int, table: pa.Table) -> str:
@@ -102,10 +117,24 @@ class EmbeddingStore:
         if before is not None and set(before.parts) != set(summary.parts):
             departed = self._rows_only_in(before, summary)
             keep_departed(self.root(summary.fingerprint), summary.drop, departed, now=now or datetime.now(UTC))
+        if not self.is_whole(summary):
+            raise UserError(
+                f"the vectors of drop {summary.drop} were changed by another run while this one made them: "
+                f"materialise clip_embeddings for it again, one run at a time."
+            )
         write_json(folder / SUCCESS, asdict(summary))
-        for path in folder.iterdir():
+        self.tidy(summary)
+
+    def is_whole(self, summary: DropEmbeddings) -> bool:
+        """Whether every part that the summary names is there."""
+        folder = self.folder(summary.fingerprint, summary.drop)
+        return not summary.parts or set(summary.parts) <= {path.name for path in folder.iterdir()}
+
+    def tidy(self, summary: DropEmbeddings) -> None:
+        """Remove what lies beside the drop's parts and does not count: of earlier states, and of killed runs."""
+        for path in self.folder(summary.fingerprint, summary.drop).iterdir():
             if path.name != SUCCESS and path.name not in summary.parts:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def drops(self, fingerprint: str) -> list[str]:
         """Keys of the drops wholly embedded under this fingerprint."""

@@ -1,7 +1,8 @@
 """The brand's own words about its files: `metadata.csv` or `metadata.jsonl` at the top of a drop.
 
 Columns: `path` (inside the drop), `sku`, `title`, `tags` (separated by `;` or `,`); any further column is
-kept as JSON. Nothing in it can stop a scan: what does not fit is reported in one sentence a problem.
+kept as JSON. Nothing in it can stop a scan: what does not fit is reported in one sentence a problem. Only a catalogue
+that can't be read does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from functools import partial
 from typing import Any
 
 from upath import UPath
+
+from mmrag_pipeline.errors import UserError
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 _MAX_BYTES = 64 * 1024 * 1024
@@ -109,10 +112,11 @@ def _rows(file: UPath, name: str, problems: list[str]) -> Iterator[tuple[str, st
     try:
         with file.open("rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        cause = error.strerror or type(error).__name__
-        problems.append(f"{name} can't be read ({cause}): no file has its metadata")
-        return
+    except OSError as error:  # going on would take the metadata from every file of the drop
+        raise UserError(
+            f"the catalogue {file} can't be read ({error.strerror or type(error).__name__}): give the pipeline's user "
+            f"read access, or remove it, and materialise the drop again; until then the drop stays as it is."
+        ) from error
     if len(data) > _MAX_BYTES:
         problems.append(f"{name} is larger than {_MAX_BYTES >> 20} MB and is not read")
         return

@@ -39,6 +39,11 @@ _INDEX = [np.clip(np.rint((np.arange(SIDE) - 15.5) / zoom + 15.5).astype(int), 0
 
 def blanks(strip: np.ndarray) -> np.ndarray:
     """bool[n] of uint8[n,32,32,3]: is there nothing to see? Letterbox bars alone are nothing, either."""
+    parts = [_blanks(strip[start : start + _CHUNK]) for start in range(0, len(strip), _CHUNK)]
+    return np.concatenate(parts) if parts else np.zeros(0, bool)
+
+
+def _blanks(strip: np.ndarray) -> np.ndarray:
     pixels = strip.astype(np.float64)
 
     def variation(axis: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from mmrag_pipeline.media.sniff import SNIFF_BYTES, VIDEOS, sniff
 if TYPE_CHECKING:
     import av
 
-_MOST_SAMPLES = 8192  # 24 MB of thumbnails, 11 minutes at full rate
+_MOST_SAMPLES = 4096  # 12 MB of thumbnails, 5 minutes at full rate
 _AHEAD_MS = 3000  # a wanted frame further away than this is sought, a nearer one is decoded up to
 _MOST_STRETCH = 4  # a pixel said to be wider or higher than this is a mistake
 _HDR = (16, 18)  # transfer functions PQ and HLG

@@ -49,6 +49,7 @@ def start() -> None:
     """Prepare this process: it dies when told to or left alone, leaves no core file, and has the decoders loaded."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler in Python would wait for the C code that hangs
     _die_with_parent()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: its threads would spin beside other workers
     from mmrag_pipeline.media import decode
 
     decode._one_large_picture = _large_pictures

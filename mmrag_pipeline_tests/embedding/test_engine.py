@@ -22,6 +22,7 @@ from mmrag_pipeline.embedding.departed import FOLDER, KEPT_FOR, keep_departed
 from mmrag_pipeline.embedding.engine import EmbedReport, embed_drop
 from mmrag_pipeline.embedding.reuse import KnownVectors
 from mmrag_pipeline.embedding.store import SUCCESS, EmbeddingStore
+from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.media.decode import Pixels
 from mmrag_pipeline.store import Store
 
@@ -73,13 +74,13 @@ class Numbers:
         self.content_ids = sorted(self._number)
         self._broken = broken or {}
 
-    def pixels(self, positions: Sequence[int], *, short_side: int | None, times) -> Iterator[Pixels]:
-        for position in positions:
+    def pixels(self, positions: Sequence[int], *, short_side: int | None, times) -> Iterator[tuple[int, Pixels]]:
+        for position in reversed(positions):  # any order will do
             number = self._number[self.content_ids[position]]
             if number in self._broken:
                 raise self._broken[number]()
             with times.measure("read"):
-                yield Pixels(np.full((2, 2, 3), [number % 256, number // 256 % 256, 7], np.uint8), 2, 2)
+                yield position, Pixels(np.full((2, 2, 3), [number % 256, number // 256 % 256, 7], np.uint8), 2, 2)
 
 
 def embed(contents: Iterable[int] | Numbers, encoder: CountingEncoder, store: EmbeddingStore, **options) -> EmbedReport:
@@ -215,6 +216,28 @@ def test_a_stopped_run_leaves_no_half_drop_and_keeps_its_shards(store: Embedding
     undisturbed = EmbeddingStore(Store(tmp_path / "undisturbed"))
     embed(range(6), CountingEncoder(), undisturbed, shard_bytes=TWO_ROWS)
     assert files(store, "fake-1", "a__1") == files(undisturbed, "fake-1", "a__1")
+
+
+def test_what_a_kill_left_beside_the_parts_goes_the_next_night(store: EmbeddingStore) -> None:
+    """`_SUCCESS.json` was there already, the old part and a temporary file not yet gone."""
+    encoder = CountingEncoder()
+    embed([1, 2], encoder, store)
+    folder = Path(str(store.folder("fake-1", "a__1")))
+    (folder / "part-00007-0badcafe.parquet").write_bytes(b"of an earlier state")
+    (folder / ".tmp-host-1-part-00000-12345678.parquet").write_bytes(b"half")
+    assert not embed([1, 2], encoder, store).changed
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".parquet"]
+    assert encoder.computed == 2
+
+
+def test_a_part_that_is_gone_is_made_again(store: EmbeddingStore) -> None:
+    encoder = CountingEncoder()
+    (part,) = embed([1, 2], encoder, store).summary.parts
+    (store.folder("fake-1", "a__1") / part).unlink()
+    with pytest.raises(Unavailable, match="materialise clip_embeddings"):
+        list(store.batches("fake-1", "a__1"))
+    assert embed([1, 2], encoder, store).changed
+    assert sum(batch.num_rows for batch in store.batches("fake-1", "a__1")) == 2
 
 
 def test_a_failure_in_a_thread_is_raised_and_ends_the_others(store: EmbeddingStore) -> None:

@@ -44,8 +44,7 @@ def test_times_are_those_of_the_frames(format: str) -> None:
 
 def test_a_frame_without_duration_is_shown_as_long_as_browsers_do() -> None:
     data = animated("GIF", [scene(n) for n in range(3)], [0, 0, 0])
-    assert animation_keyframes(data, LIMITS) == (0, 100, 200) or animation_keyframes(data, LIMITS) == (0,)
-    animation_frame(data, 200, LIMITS)
+    assert len(list(animation_frames(data, (0, 100, 200), LIMITS))) == 3
     with pytest.raises(MediaError, match="no frame at 150 ms"):
         animation_frame(data, 150, LIMITS)
 
@@ -54,6 +53,7 @@ def test_frames_are_composed_and_stand_on_the_background() -> None:
     """The second frame of the GIF holds only what changed; what is transparent shows the background."""
     base = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     base.paste((200, 30, 30, 255), (8, 8, 32, 56))
+    base.putpixel((4, 4), (0, 0, 0, 1))  # else the WebP encoder crops the transparency away, and Pillow sees none
     more = base.copy()
     more.paste((20, 60, 220, 255), (40, 8, 60, 56))
     for format in ("GIF", "WEBP", "PNG"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.media.decode import Limits, MediaError, Reason
-from mmrag_pipeline.media.pictures import load_picture
+from mmrag_pipeline.media.pictures import frame_of, frames_of, load_picture, local_copy
 from mmrag_pipeline_tests.media.conftest import save
 
 LIMITS = Limits()
@@ -35,3 +36,32 @@ def test_a_file_that_went_away(folder: Path) -> None:
     with pytest.raises(MediaError, match=r"gone\.png") as error:
         load_picture(UPath(folder), "gone.png", None, LIMITS)
     assert error.value.reason == Reason.UNREADABLE
+
+
+def test_a_remote_video_is_copied_once_and_then_sought_in(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (shared_data / "videos" / "promo_cuts_16x9.mp4").read_bytes()
+    remote = UPath("memory://library/lunar/2026-09")
+    (remote / "sub").mkdir(parents=True, exist_ok=True)
+    (remote / "sub" / "clip.mp4").write_bytes(data)
+    opened = []
+    open_remote = type(remote.fs).open
+    monkeypatch.setattr(
+        type(remote.fs), "open", lambda fs, path, *a, **k: (opened.append(path), open_remote(fs, path, *a, **k))[1]
+    )
+    with local_copy(remote, "sub/clip.mp4") as stream:
+        frames = list(frames_of(stream, [0, 4000, 12000], LIMITS))
+    assert len(opened) == 1
+    for ms, frame in zip([0, 4000, 12000], frames, strict=True):
+        assert frame.tobytes() == frame_of(data, ms, LIMITS).tobytes()
+
+
+def test_a_remote_file_that_went_away() -> None:
+    with pytest.raises(MediaError) as error, local_copy(UPath("memory://library/lunar/2026-09"), "gone.mp4"):
+        pass
+    assert error.value.reason == Reason.UNREADABLE
+
+
+def test_a_frame_of_an_animation_is_found_by_content_not_by_name(folder: Path) -> None:
+    pictures = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    pictures[0].save(folder / "moving.mp4", "GIF", save_all=True, append_images=pictures[1:], duration=400)
+    assert load_picture(UPath(folder), "moving.mp4", 400, LIMITS).getpixel((5, 5)) == (0, 0, 255)

@@ -304,6 +304,28 @@ def probe_without_root(file: str, limits: Limits, known: Collection[str]) -> Pro
         os.seteuid(0)
 
 
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_a_catalogue_that_may_not_be_read_changes_nothing(seen_before: bool) -> None:
+    """Going on would take the metadata from every file, and the next night would not look again."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        os.chmod(elsewhere, 0o755)
+        library, drop = MediaLibrary(elsewhere), Path(elsewhere) / DROP.product_line / DROP.name
+        drop.mkdir(parents=True)
+        catalogue = drop / "metadata.csv"
+        catalogue.write_text("path,title\na.png,Cape\n")
+        first = scan_drop(library, DROP, previous=None, limits=Limits(), now=NOW) if seen_before else None
+        catalogue.chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(UserError, match=r"metadata\.csv can't be read .*read access"):
+                scan_drop(library, DROP, previous=first and first.table, limits=Limits(), now=NOW)
+        finally:
+            if root:
+                os.seteuid(0)
+
+
 def test_a_file_that_may_not_be_read() -> None:
     with tempfile.TemporaryDirectory() as elsewhere:  # pytest's own folders are closed to everybody else
         os.chmod(elsewhere, 0o755)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -283,8 +282,3 @@ def _text(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, 
     word = str(rng.choice(["NEW IN", "SALE -30%", "SHOP NOW", "autumn", "only today"]))
     draw.text((size[0] // 2, size[1] * rng.uniform(0.3, 0.8)), word, 255, anchor="mm", font_size=size[0] // 7)
     return np.asarray(mask, np.float32) / 255, float(rng.choice([0, 255]))
-
-
-def joins_of(promo: Promo) -> list[int]:
-    """Times between neighbouring shots, in ms: for looking at what went wrong."""
-    return [(a.end_ms + b.start_ms) // 2 for a, b in pairwise(promo.shots)]
