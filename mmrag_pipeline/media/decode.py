@@ -13,7 +13,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,10 +118,13 @@ def probe_picture(data: bytes, limits: Limits) -> Still:
         picture.seek(0)  # counting the frames of a GIF moves to the last
         if _is_jpeg(picture):
             return _probe_jpeg(picture, size, frames, limits)
-        if size[0] * size[1] <= _LARGE_PIXELS:
+        with _large_ones_in_turn(size):
             return _measured(_full(picture, limits), frames, limits)
-        with _one_large_picture:  # many threads probe; only one may hold a large picture
-            return _measured(_full(picture, limits), frames, limits)
+
+
+def _large_ones_in_turn(size: tuple[int, int], by: int = 1) -> AbstractContextManager[object]:
+    """Many threads decode; only one at a time may hold a large picture."""
+    return _one_large_picture if size[0] * size[1] > _LARGE_PIXELS * by * by else nullcontext()
 
 
 def _full(picture: Image.Image, limits: Limits) -> Image.Image:
@@ -149,8 +152,11 @@ def _probe_jpeg(picture: Image.Image, size: tuple[int, int], frames: int, limits
 def _decode(data: bytes, limits: Limits, *, short_side: int | None, even: bool) -> Pixels:
     with opened(data, limits) as picture:
         if _is_jpeg(picture):
-            return _decode_jpeg(picture, data, limits, short_side=short_side, even=even)
-        rgb = np.array(_full(picture, limits))
+            by = reduction(picture.size, short_side, even=even)
+            with _large_ones_in_turn(picture.size, by):
+                return _decode_jpeg(picture, data, limits, short_side=short_side, even=even)
+        with _large_ones_in_turn(picture.size):
+            rgb = np.array(_full(picture, limits))
     height, width = rgb.shape[:2]
     limits.check_shape(width, height)
     return Pixels(rgb, width, height)
