@@ -27,7 +27,7 @@ from mmrag_pipeline.media.sniff import SNIFF_BYTES, STILLS, check_complete, snif
 
 __all__ = [
     "Limits", "MediaError", "Pixels", "Reason", "Still",
-    "decode_pixels", "decode_rgb", "open_picture", "probe_picture",
+    "decode_pixels", "open_picture", "probe_picture",
 ]  # fmt: skip
 
 # Pillow warns about what becomes a manifest row here (bombs) or does no harm (a broken MPO index, odd EXIF).
@@ -85,25 +85,24 @@ def open_picture(data: bytes, limits: Limits) -> Image.Image:
     return result
 
 
-def decode_rgb(data: bytes, limits: Limits, *, short_side: int | None = None) -> np.ndarray:
-    """Decode a still to uint8 [height, width, 3], C-contiguous, upright, sRGB, on `limits.background`.
-
-    Without `short_side` it has full size (the `exact` tier). With it (`fast`), a JPEG may come at 1/2, 1/4 or 1/8
-    of its size, the short side still at least `short_side`, where its size can be divided so without remainder.
-
-    Raises:
-        MediaError: as `open_picture`.
-    """
-    return _decode(data, limits, short_side=short_side, even=True).rgb
-
-
 def decode_pixels(data: bytes, limits: Limits, *, short_side: int | None = None) -> Pixels:
-    """As `decode_rgb`, and reduces JPEGs of every size: for who heeds `Pixels` when resizing.
+    """Decode a still, upright, in sRGB, on `limits.background`.
+
+    Without `short_side` it has full size (the `exact` tier). With it (`fast`), a JPEG may come at 1/2, 1/4 or 1/8 of
+    its size, the short side still at least `short_side`.
 
     Raises:
         MediaError: as `open_picture`.
     """
-    return _decode(data, limits, short_side=short_side, even=False)
+    with opened(data, limits) as picture:
+        if _is_jpeg(picture):
+            with _large_ones_in_turn(picture.size, reduction(picture.size, short_side, even=False)):
+                return _decode_jpeg(picture, data, limits, short_side=short_side)
+        with _large_ones_in_turn(picture.size):
+            rgb = np.array(_full(picture, limits))
+    height, width = rgb.shape[:2]
+    limits.check_shape(width, height)
+    return Pixels(rgb, width, height)
 
 
 def probe_picture(data: bytes, limits: Limits) -> Still:
@@ -149,24 +148,11 @@ def _probe_jpeg(picture: Image.Image, size: tuple[int, int], frames: int, limits
     return Still(width, height, frames, look_of(upright(small, turn), (width, height)))
 
 
-def _decode(data: bytes, limits: Limits, *, short_side: int | None, even: bool) -> Pixels:
-    with opened(data, limits) as picture:
-        if _is_jpeg(picture):
-            by = reduction(picture.size, short_side, even=even)
-            with _large_ones_in_turn(picture.size, by):
-                return _decode_jpeg(picture, data, limits, short_side=short_side, even=even)
-        with _large_ones_in_turn(picture.size):
-            rgb = np.array(_full(picture, limits))
-    height, width = rgb.shape[:2]
-    limits.check_shape(width, height)
-    return Pixels(rgb, width, height)
-
-
-def _decode_jpeg(picture: Image.Image, data: bytes, limits: Limits, *, short_side: int | None, even: bool) -> Pixels:
+def _decode_jpeg(picture: Image.Image, data: bytes, limits: Limits, *, short_side: int | None) -> Pixels:
     size, grey = picture.size, picture.mode == "L"
     turn = orientation(picture)
     # Turning would move the part that is outside the picture to the left or the top.
-    by = reduction(size, short_side, even=even or turn != 1)
+    by = reduction(size, short_side, even=turn != 1)
     profile = picture.info.get("icc_profile")
     rgb = None
     if picture.mode in ("RGB", "L"):

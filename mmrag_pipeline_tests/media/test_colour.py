@@ -13,7 +13,7 @@ import simplejpeg
 from PIL import Image, ImageCms
 
 from mmrag_pipeline.media.colour import profile_to_srgb
-from mmrag_pipeline.media.decode import Limits, decode_rgb
+from mmrag_pipeline.media.decode import Limits, decode_pixels
 from mmrag_pipeline_tests.media.icc import (
     ADOBE_RGB,
     DISPLAY_P3,
@@ -37,7 +37,7 @@ def patches(colours: np.ndarray = COLOURS, side: int = 48) -> np.ndarray:
 
 def seen(data: bytes, limits: Limits = LIMITS, side: int = 48) -> np.ndarray:
     """The middle pixel of each patch, at full size."""
-    return decode_rgb(data, limits)[side // 2, side // 2 :: side].astype(int)
+    return decode_pixels(data, limits).rgb[side // 2, side // 2 :: side].astype(int)
 
 
 def encoded(picture: Image.Image, format: str, **options) -> bytes:
