@@ -112,17 +112,19 @@ def embed(
             bars.update(tasks[what], completed=done, total=total)
 
         if not bench:
-            done = embed_drops(settings, drop, progress=progress)
+            embedded = embed_drops(settings, drop, progress=progress)
         else:
             measured = measure(settings, drop, progress=progress)
     if not bench:
         table = Table("drop", "ok", "quarantined", "read", "computed", "reused")
-        for each in done:
+        for each in embedded.done:
             counts, report = each.scan.counts, each.embedded
             computed = report.summary.computed if report.changed else 0
             figures = (counts["ok"], counts["quarantined"], each.scan.hashed, computed, report.summary.rows - computed)
             table.add_row(each.drop.key, *map(str, figures))
         out.print(table)
+        if embedded.failed:
+            raise UserError(" ".join(embedded.failed))
         return
     summary, bound = measured.done.embedded.summary, measured.bound_by
     table = Table("stage", "seconds", "share", "pictures/s of one thread")

@@ -34,6 +34,14 @@ class DropDone:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """The drops that were brought up to date, and why others were not, one sentence each."""
+
+    done: list[DropDone]
+    failed: list[str]
+
+
+@dataclass(frozen=True)
 class StageRate:
     """One stage of a measured run: seconds summed over threads, their share, pictures a second of one thread."""
 
@@ -57,16 +65,22 @@ class Measured:
         return max(self.stages, key=lambda stage: stage.seconds)
 
 
-def embed_drops(settings: Settings, drop: str | None = None, *, progress: Progress | None = None) -> list[DropDone]:
+def embed_drops(settings: Settings, drop: str | None = None, *, progress: Progress | None = None) -> Embedded:
     """Bring manifests and vectors of one drop, or of all, up to date; the collection is not touched.
 
     Args:
         progress: called with (what is being counted, done, in all).
 
     Raises:
-        UserError: there is no such drop, or it can't be scanned or embedded.
+        UserError: the library can't be read, or there is no such drop.
     """
-    return [_embed(settings, each, Store(settings.store), progress) for each in _drops(settings, drop)]
+    done, failed = [], []
+    for each in _drops(settings, drop):
+        try:
+            done.append(_embed(settings, each, Store(settings.store), progress))
+        except UserError as error:  # one drop must not keep the others waiting
+            failed.append(str(error))
+    return Embedded(done, failed)
 
 
 def measure(settings: Settings, drop: str | None = None, *, progress: Progress | None = None) -> Measured:

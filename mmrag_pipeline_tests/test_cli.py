@@ -34,11 +34,15 @@ def ingested(ingested_once: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Pipeli
     return new_pipeline(ingested_once.root, monkeypatch)
 
 
-def _fill(pipeline: Pipeline) -> None:
+def _deliver(pipeline: Pipeline) -> None:
     pipeline.deliver(
         DROP, {f"{name}.png": colour for name, colour in COLOURS.items()}, "path,title\nred.png,[bold]Red\n"
     )
     pipeline.deliver("bags__2026-09", {"tan.png": (180, 140, 90)})
+
+
+def _fill(pipeline: Pipeline) -> None:
+    _deliver(pipeline)
     pipeline.ingest()
 
 
@@ -82,6 +86,31 @@ def test_brackets_in_a_filter_are_no_markup(ingested: Pipeline) -> None:
 
 def test_titles_from_a_catalogue_are_not_terminal_markup(ingested: Pipeline) -> None:
     assert "[bold]Red" in mmrag("search", "red", "-k", "5").stdout
+
+
+def test_embed_brings_every_drop_up_to_date_and_names_the_one_that_it_can_not(pipeline: Pipeline) -> None:
+    _deliver(pipeline)
+    first = mmrag("embed")
+    assert first.exit_code == 0
+    (row,) = [line for line in first.stdout.splitlines() if DROP in line]
+    assert row.split("│")[2:7] == [" 4  ", " 0           ", " 4    ", " 4        ", " 0      "]
+    for name in COLOURS:
+        (pipeline.media / "lunar" / "2026-09" / f"{name}.png").unlink()
+    again = mmrag("embed")
+    assert again.exit_code == 2
+    assert "bags__2026-09" in again.stdout and DROP not in again.stdout
+    assert "allow_mass_deletion" in again.stderr
+
+
+def test_embed_bench_says_what_bounds_it_and_keeps_nothing(pipeline: Pipeline) -> None:
+    _deliver(pipeline)
+    measured = mmrag("embed", DROP, "--bench")
+    assert measured.exit_code == 0
+    assert all(stage in measured.stdout for stage in ("read", "decode", "model", "write"))
+    assert f"4 pictures of {DROP}" in measured.stdout and "bound by" in measured.stdout
+    assert not (pipeline.root / "store" / "manifests").exists()
+    nowhere = mmrag("embed", "lunar__nowhere", "--bench")
+    assert nowhere.exit_code == 2 and "there is no drop lunar__nowhere" in nowhere.stderr
 
 
 def test_status_as_json(ingested: Pipeline) -> None:
