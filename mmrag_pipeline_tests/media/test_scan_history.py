@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -103,7 +102,8 @@ class Folder:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(target)  # keeps its time
             elif action == "copy":
-                self._replace(target, lambda: shutil.copyfile(file, target))
+                data = file.read_bytes()  # before its target goes: the file may be a link to it
+                self._replace(target, lambda: target.write_bytes(data))
             elif action == "link":
                 self._replace(target, lambda: target.symlink_to(file))
 
@@ -125,6 +125,8 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(st.lists(st.lists(STEP, min_size=1, max_size=6), min_size=2, max_size=5))
 @example([[("write", "a.jpg", "gradient"), ("write", "b.png", "gradient, smaller")], [("delete", "a.jpg", None)]])
 @example([[("write", "b.png", "red"), ("copy", "b.png", "x.part")], [("move", "x.part", "a.jpg")]])
+@example([[("write", "a.jpg", "gradient")], [("link", "a.jpg", "b.png"), ("copy", "b.png", "a.jpg")]])
+@example([[("write", "a.jpg", "gradient")], [("link", "a.jpg", "b.png"), ("link", "b.png", "a.jpg")]])
 def test_any_history_ends_in_the_manifest_of_a_scan_from_nothing(days: list[list[tuple]]) -> None:
     with tempfile.TemporaryDirectory() as root:
         library, folder = MediaLibrary(root), Folder(Path(root))
