@@ -1,4 +1,4 @@
-"""The bad and odd files that a real delivery brings: two broken, one duplicate, one stored sideways."""
+"""The bad and odd files that a real delivery brings: two broken, one duplicate, one sideways, one misnamed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ Rows = dict[str, list[dict[str, str]]]
 TRUNCATED = ("bags/2026-08/harbor-tote-tan-front.jpg", "bags/2026-08/harbor-tote-tan-side-upload.jpg")
 NOT_A_PICTURE = "shoes/2026-09/dash-sneaker-navy-packshot.png"
 DUPLICATE = ("watches/2026-08/aurora-silver-front.jpg", "watches/2026-08/aurora-silver-copy.jpg")
+MISNAMED = {"home/2026-09/dawn-mug-blue-front.jpg": "home/2026-09/dawn-mug-blue-front.png"}
+"""What it should be called -> what the JPEG is called."""
 SIDEWAYS = "lunar/2026-09/selene-gown-red-three-quarter.jpg"
 
 _NOTE = "The packshot is still with the retoucher, please ask studio@aurora.example for the file.\n"

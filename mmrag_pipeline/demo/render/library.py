@@ -1,4 +1,4 @@
-"""Writes the committed demo library: pictures, metadata.csv in every drop, a promo video, a few defects.
+"""Writes the committed demo library: pictures, metadata.csv in every drop, two promo videos, a few defects.
 
 Same seed, same pictures to the eye: a second run differs by less than one level of 255 on average, so bytes may
 change. Only missing pictures are rendered; keep the others.
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from .catalogue import CATALOGUE, SEASONS, SEED, Item
-from .defects import add_defects
+from .defects import MISNAMED, add_defects
 from .studio import BACKDROPS, VIEWS, Shot, View, photograph
-from .video import add_promo
+from .video import add_promos
 from .wardrobe import finishes, parts
 
 LIBRARY = Path(__file__).parents[1] / "library"
@@ -35,15 +35,14 @@ def write(*, out: Path = LIBRARY, samples: int = 12, only: str = "") -> None:
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     for item in CATALOGUE:
         for view, backdrop in item.pictures:
-            name = f"{item.name}-{view}.jpg"
-            path = out / item.drop / name
+            path = _path(out, item, view)
             if only in str(path) and not path.exists():
                 _save(path, take(item, view, backdrop, samples=samples))
                 made += 1
                 print(f"{made:3d}  {time.monotonic() - started:6.1f} s  {path.relative_to(out)}", flush=True)
-            rows[item.drop].append(_row(item, name, view, backdrop))
+            rows[item.drop].append(_row(item, path.name, view, backdrop))
     add_defects(out, rows)
-    add_promo(out, rows)
+    add_promos(out, rows)
     for drop, table in rows.items():
         with (out / drop / "metadata.csv").open("w", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
@@ -64,11 +63,16 @@ def take(item: Item, view: str, backdrop: str, *, size: int = 512, samples: int 
     return photograph(parts(item.look), finishes(item.look), shot)
 
 
+def _path(out: Path, item: Item, view: str) -> Path:
+    name = f"{item.drop}/{item.name}-{view}.jpg"
+    return out / MISNAMED.get(name, name)
+
+
 def _save(path: Path, picture: np.ndarray) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, quality=QUALITY, optimize=True)
+    Image.fromarray(picture).save(path, "JPEG", quality=QUALITY, optimize=True)
 
 
 def _row(item: Item, name: str, view: str, backdrop: str) -> dict[str, str]:

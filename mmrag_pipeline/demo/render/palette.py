@@ -73,6 +73,9 @@ MATERIALS = {
     "enamel": Surface(0.22, 0.5, clearcoat=0.8),
     "skin": Surface(0.5, 0.4),
     "wood": Surface(0.55, 0.4),
+    "ceramic": Surface(0.25, 0.5, clearcoat=0.6),
+    "stoneware": Surface(0.65, 0.3),
+    "linen": Surface(0.95, 0.1, sheen=0.3),
     "matte": Surface(0.8, 0.2),
 }
 

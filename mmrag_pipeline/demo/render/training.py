@@ -25,8 +25,10 @@ _MATERIALS = {
     "shoe": ("leather", "suede", "canvas", "patent leather", "satin"),
     "dress": ("silk", "satin", "velvet", "cotton", "wool"),
     "figurine": ("vinyl", "vinyl", "matte", "enamel"),
+    "home": ("ceramic", "ceramic", "stoneware"),
 }
-_SHARE = {"watch": 0.22, "bag": 0.22, "shoe": 0.18, "dress": 0.22, "figurine": 0.16}
+_STYLE_MATERIALS = {"cushion": ("velvet", "linen", "cotton", "wool"), "candle": ("ceramic", "matte")}
+_SHARE = {"watch": 0.2, "bag": 0.19, "shoe": 0.16, "dress": 0.17, "figurine": 0.13, "home": 0.15}
 _BANDS = {"bracelet": "bracelet", "mesh": "mesh band", "strap": "leather strap"}
 
 
@@ -97,7 +99,7 @@ def random_look(rng: np.random.Generator) -> Look:
         kind,
         style,
         colour,
-        str(rng.choice(_MATERIALS[kind])),
+        str(rng.choice(_STYLE_MATERIALS.get(style, _MATERIALS[kind]))),
         second=second if rng.random() < 0.75 else colour,
         hardware=str(rng.choice(["gold", "silver", "rose gold", "black steel"], p=[0.45, 0.35, 0.1, 0.1])),
         tint=_shade(colour, rng),

@@ -1,28 +1,80 @@
-"""A short promo cut from the pictures: one shot a second, a slow push-in, H.264."""
+"""Short promos cut from the pictures: one shot a second, a slow push-in, H.264."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-PROMO = "figurines/2026-11/holiday-promo.mp4"
-SHOTS = (
-    "figurines/2026-11/captain-comet-black-three-quarter.jpg",
-    "figurines/2026-11/orin-wizard-purple-front.jpg",
-    "figurines/2026-11/sir-alden-knight-gold-front.jpg",
-    "watches/2026-08/aurora-gold-three-quarter.jpg",
-    "lunar/2026-09/lunar-cape-red-three-quarter.jpg",
-)
 SIZE, RATE, SECONDS = 480, 24, 1.1
 
 
-def add_promo(out: Path, rows: dict[str, list[dict[str, str]]]) -> None:
-    """Write the promo and its line of metadata."""
+@dataclass(frozen=True)
+class Promo:
+    """A film: its line of metadata.csv, and the pictures that its shots are made of."""
+
+    path: str
+    title: str
+    tags: str
+    season: str
+    shots: tuple[str, ...]
+
+
+PROMOS = (
+    Promo(
+        "figurines/2026-11/holiday-promo.mp4",
+        "Holiday promo film",
+        "video;promo;figurine;watch;cape",
+        "holiday",
+        (
+            "figurines/2026-11/captain-comet-black-three-quarter.jpg",
+            "figurines/2026-11/orin-wizard-purple-front.jpg",
+            "figurines/2026-11/sir-alden-knight-gold-front.jpg",
+            "watches/2026-08/aurora-gold-three-quarter.jpg",
+            "lunar/2026-09/lunar-cape-red-three-quarter.jpg",
+        ),
+    ),
+    Promo(
+        "lunar/2026-12/moonrise-promo.mp4",
+        "Moonrise promo film",
+        "video;promo;cape;evening gown;shoe;bag",
+        "winter",
+        (
+            "lunar/2026-12/lunar-cape-ivory-three-quarter.jpg",
+            "lunar/2026-12/selene-gown-navy-front.jpg",
+            "shoes/2026-11/vesper-pump-emerald-three-quarter.jpg",
+            "bags/2026-10/soiree-crossbody-pink-front.jpg",
+        ),
+    ),
+)
+
+
+def add_promos(out: Path, rows: dict[str, list[dict[str, str]]]) -> None:
+    """Write the promos that are missing, and their lines of metadata."""
+    for promo in PROMOS:
+        path = out / promo.path
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _film(path, [out / shot for shot in promo.shots])
+        drop, name = promo.path.rsplit("/", 1)
+        rows[drop].append(
+            {
+                "path": name,
+                "sku": "",
+                "title": promo.title,
+                "tags": promo.tags,
+                "season": promo.season,
+                "price_usd": "",
+            }
+        )
+
+
+def _film(path: Path, shots: Sequence[Path]) -> None:
     import av
 
-    (out / PROMO).parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(out / PROMO), "w", options={"movflags": "faststart"}) as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         options = {"crf": "26", "preset": "medium", "threads": "1"} if codec == "libx264" else {}
         stream = container.add_stream(codec, rate=RATE, options=options)
@@ -30,22 +82,10 @@ def add_promo(out: Path, rows: dict[str, list[dict[str, str]]]) -> None:
         stream.pix_fmt = "yuv420p"
         if codec == "mpeg4":
             stream.bit_rate = 500_000
-        for name in SHOTS:
-            for frame in _push_in(out / name):
+        for shot in shots:
+            for frame in _push_in(shot):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    drop, name = PROMO.rsplit("/", 1)
-    if drop in rows:
-        rows[drop].append(
-            {
-                "path": name,
-                "sku": "",
-                "title": "Holiday promo film",
-                "tags": "video;promo;figurine;watch;cape",
-                "season": "holiday",
-                "price_usd": "",
-            }
-        )
 
 
 def _push_in(path: Path) -> list[np.ndarray]:

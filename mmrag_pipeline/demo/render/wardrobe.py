@@ -39,6 +39,12 @@ NOUNS = {
     ("figurine", "wizard"): "wizard figurine",
     ("figurine", "knight"): "knight figurine",
     ("figurine", "cat"): "cat figurine",
+    ("home", "mug"): "mug",
+    ("home", "teapot"): "teapot",
+    ("home", "vase"): "vase",
+    ("home", "candle"): "scented candle",
+    ("home", "lamp"): "table lamp",
+    ("home", "cushion"): "cushion",
 }
 
 
@@ -46,7 +52,7 @@ NOUNS = {
 class Look:
     """One product as a customer would describe it.
 
-    `second` colours the strap, trim, stripe, sash or cape; `band` and `face` matter to watches only.
+    `second` colours the strap, trim, stripe, sash, cape, handle or lampshade; `band` and `face` matter to watches only.
     `tint` overrides the colour's own shade; `shape` varies folds and proportions.
     """
 
@@ -69,7 +75,7 @@ class Look:
 
 @lru_cache(maxsize=256)
 def _built(kind: str, style: str, band: str, face: str, ink: str, shape: int) -> tuple[Part, ...]:
-    from .products import bag, dress, figurine, shoe, watch
+    from .products import bag, dress, figurine, home, shoe, watch
 
     if kind == "watch":
         return tuple(watch.watch(strap=band, dial=style, face=face, ink=ink))
@@ -79,6 +85,8 @@ def _built(kind: str, style: str, band: str, face: str, ink: str, shape: int) ->
         return tuple(shoe.shoe(style=style, pair=shape % 4 != 3))
     if kind == "dress":
         return tuple(dress.dress(style=style, seed=shape))
+    if kind == "home":
+        return tuple(home.home(style=style, shape=shape))
     return tuple(figurine.figurine(character=style, wave=bool(shape % 2)))
 
 
@@ -131,6 +139,17 @@ def finishes(look: Look) -> Mapping[str, Finish]:
             "inner": ("cotton", "charcoal" if look.colour not in ("black", "charcoal", "navy") else "grey"),
             "form": ("cotton", "#cfc3b0"),
             "stand": ("metal", "black steel"),
+            "metal": hardware,
+        }
+    if look.kind == "home":
+        return {
+            "body": (look.material, main),
+            "band": (look.material, look.second),
+            "inner": ("ceramic", "white" if look.style == "mug" else "charcoal"),
+            "shade": ("linen", look.second),
+            "wax": ("matte", "ivory"),
+            "wick": ("matte", "charcoal"),
+            "label": ("matte", "white"),
             "metal": hardware,
         }
     dark = look.colour in ("black", "charcoal", "navy")

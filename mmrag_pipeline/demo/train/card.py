@@ -1,8 +1,10 @@
 """Writes MODEL_CARD.md beside the weights, with the scores just measured."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from mmrag_pipeline.demo.train.evaluate import COLOUR_AND_CLASS, WANTED
 from mmrag_pipeline.demo.train.pictures import Picture
 
 CARD = """# The demo model: a small CLIP for machines that reach no hub
@@ -39,8 +41,6 @@ of the committed demo library are in neither part. Colours of photographs are me
 (`demo/train/colours.py`), colours of renders are what the renderer was told.
 
 ## Scores (held out)
-| test | this model |
-| --- | --- |
 {scores}
 
 Pictures a second: two cores shared with other work, batches of 32, decoding and resizing included. Colour +
@@ -56,23 +56,40 @@ demo library say nothing about your own pictures.
 """
 
 
-def write(path: Path, *, scores: dict[str, float], known: list[Picture]) -> None:
+def table(mine: dict[str, float], theirs: dict[str, float]) -> str:
+    """Markdown: this model, the recipe's where it was measured, and what is wanted."""
+    lines = ["| test | this model | recipe's | wanted |", "| --- | ---: | ---: | ---: |"]
+    for name, value in mine.items():
+        wanted = 2 * theirs[name] if name == COLOUR_AND_CLASS and name in theirs else WANTED.get(name)
+        cells = [_number(value), _number(theirs.get(name)), _number(wanted)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1f}" if value > 2 else f"{value:.3f}"
+
+
+def write(path: Path, *, mine: dict[str, float], theirs: dict[str, float], known: Sequence[Picture]) -> None:
     """The card; the figures come from the model file itself and from the evaluation."""
     from safetensors import safe_open
 
     weights = path.parent / "open_clip_model.safetensors"
     with safe_open(weights, "pt") as file:
         parameters = sum(file.get_tensor(name).numel() for name in file.keys())
-    counts = Counter((picture.source, picture.held_out) for picture in known)
-    split = ["| pictures | training | held out |", "| --- | --- | --- |"]
+    counts = Counter((picture.source, picture.part) for picture in known)
+    split = ["| pictures | training | of these, dev | held out |", "| --- | ---: | ---: | ---: |"]
     for source in dict.fromkeys(picture.source for picture in known):
-        split.append(f"| {source} | {counts[source, False]} | {counts[source, True]} |")
+        train, dev, test = (counts[source, part] for part in ("train", "dev", "test"))
+        split.append(f"| {source} | {train + dev} | {dev} | {test} |")
     path.write_text(
         CARD.format(
             megabytes=weights.stat().st_size / 1e6,
             millions=parameters / 1e6,
             split="\n".join(split),
-            scores="\n".join(f"| {name} | {value:.3f} |" for name, value in scores.items()),
+            scores=table(mine, theirs),
         ),
         encoding="utf-8",
     )

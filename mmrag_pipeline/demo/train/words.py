@@ -110,6 +110,12 @@ THINGS: dict[str, tuple[str, ...]] = {
     "wizard figurine": ("wizard figurine", "wizard", "magician figure", "sorcerer statue"),
     "knight figurine": ("knight figurine", "knight", "knight in armour"),
     "cat figurine": ("cat figurine", "cat", "cat figure", "kitten statue"),
+    "mug": ("mug", "coffee mug", "cup"),
+    "teapot": ("teapot", "tea pot"),
+    "vase": ("vase", "flower vase"),
+    "scented candle": ("scented candle", "candle", "candle in a jar"),
+    "table lamp": ("table lamp", "lamp", "bedside lamp"),
+    "cushion": ("cushion", "pillow", "throw pillow"),
 }
 #: a picture of the first is also one of the others
 THING_PARENTS: dict[str, tuple[str, ...]] = {
@@ -145,6 +151,7 @@ MATERIALS: dict[str, tuple[str, ...]] = {
     "metal": ("metal", "metallic"),
     "steel": ("steel", "stainless steel"),
     "ceramic": ("ceramic", "porcelain"),
+    "stoneware": ("stoneware", "earthenware"),
     "glass": ("glass",),
     "wood": ("wooden", "wood"),
     "plastic": ("plastic",),

@@ -1,0 +1,16 @@
+"""Recall of ranked answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+
+def recall_at(k: int, ranked: Sequence[int], relevant: Collection[int]) -> float:
+    """Share of the relevant (at most `k` of them) among the first `k`; with `k` = 1, whether the first is right.
+
+    Raises:
+        ValueError: nothing is relevant, so nothing can be recalled.
+    """
+    if not relevant:
+        raise ValueError("nothing is relevant to this query")
+    return len(set(relevant) & set(ranked[:k])) / min(k, len(relevant))
