@@ -99,7 +99,7 @@ def main() -> None:
     theirs = scores(Loaded.from_folder(recipe), known, part=part) if recipe.is_dir() and not options.dev else {}
     print(card.table(mine, theirs))
     if not (options.evaluate or options.dev):
-        card.write(options.out / "MODEL_CARD.md", mine=mine, theirs=theirs, known=known)
+        card.write(options.out / "MODEL_CARD.md", mine=mine, theirs=theirs, known=known, phrases=options.phrases)
 
 
 if __name__ == "__main__":
