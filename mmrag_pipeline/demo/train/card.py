@@ -47,18 +47,18 @@ was told.
 ## Scores (held out)
 {scores}
 
-`python -m mmrag_pipeline.demo.train --evaluate` measures them again. Everything goes through the pipeline's own encoder
-(fast tier, fp32). "Recipe's" is the model of ../shared/data/clip-weights, whose own training saw some of these pictures.
-Colour + class uses measured colours: some labels are wrong, so 1.0 cannot be reached. Characters and grocery are held out
-by picture, so their styles and products were seen in training. R@k: of the pictures that a query asks for (at most k),
-the share among its first k. The golden queries (`demo/golden.csv`) were written before this model was trained, each with
-a word that no training caption has.
+`python -m mmrag_pipeline.demo.train --evaluate` measures them again. Everything goes through the pipeline's own
+encoder (fast tier, fp32). "Recipe's" is the model of ../shared/data/clip-weights, whose own training saw some of
+these pictures. Colour + class uses measured colours: some labels are wrong, so 1.0 cannot be reached. Characters and
+grocery are held out by picture, so their styles and products were seen in training. R@k: of the pictures that a query
+asks for (at most k), the share among its first k. The golden queries (`demo/golden.csv`) were written before this
+model was trained, each with a word that no training caption has.
 
 ## Limits
-English, short phrases about products; it knows what a thing is, its main colour, and little else. Small parts (a dial, a
-strap), counts, places and people are weak, long sentences weaker than short ones. Matched pairs have other
-cosines than OpenAI CLIP's: no threshold carries over. It has learned the look of our renderer: scores on the
-demo library say nothing about your own pictures.
+English, short phrases about products; it knows what a thing is, its main colour, and little else. Small parts (a
+dial, a strap), counts, places and people are weak, long sentences weaker than short ones. Matched pairs have other
+cosines than OpenAI CLIP's: no threshold carries over. It has learned the look of our renderer: scores on the demo
+library say nothing about your own pictures.
 """
 
 
