@@ -46,7 +46,7 @@ def test_the_story_finds_what_is_asked_and_does_nothing_twice(tmp_path: Path) ->
     assert {hit["product_line"] for hit in hits} == {"watches"}
     assert all("gold" in title and "rose gold" not in title for title in shown), shown
     status = json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)
-    assert status["in_sync"] and len(status["drops"]) == 6
+    assert status["in_sync"] and len(status["drops"]) == 12
     assert status["files"]["quarantined"] == 2 and status["files"]["duplicate"] == 1
 
     assert "Nothing to do: nothing embedded, nothing upserted, nothing generated" in played()

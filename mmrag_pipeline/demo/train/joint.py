@@ -5,7 +5,6 @@ meeting the classifier's rows, the classifier must keep seeing in every picture 
 to where they started.
 """
 
-import copy
 import logging
 import time
 
@@ -17,7 +16,7 @@ from torch.nn.functional import kl_div, log_softmax, normalize
 from mmrag_pipeline.demo.train.captions import Batches, CaptionPool, imagenet_phrases, names_loss, right_share
 from mmrag_pipeline.demo.train.sentences import sentence_vectors
 from mmrag_pipeline.demo.train.teacher import Teacher
-from mmrag_pipeline.demo.train.tower import ImageTower
+from mmrag_pipeline.demo.train.tower import ImageTower, features_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,9 @@ class JointTraining:
         self.names = sentence_vectors(names)
         classifier = tower.trunk.classifier
         self.rows = classifier.weight.detach() - classifier.weight.detach().mean(0)
-        self.before = copy.deepcopy(tower).eval().requires_grad_(False)
+        with torch.inference_mode():
+            before = torch.stack([features_of(tower, view).half() for view in maps])
+        self.before = before.clone()  # [views, pictures, 1280]
         self.trained = [p for stage in tower.trained_stages() for p in stage.parameters()]
         self.started = [p.detach().clone() for p in (*self.trained, tower.project.weight)]
 
@@ -69,14 +70,14 @@ class JointTraining:
         loss = loss + NAMES * names_loss(
             self.teacher(self.names[chosen]), rows, self.classes[chosen], scale=scale, rng=self.rng
         )
-        return loss + MEMORY * self._forgotten(maps, features) + PULL * self._moved()
+        before = self.before[views, pictures].float()
+        return loss + MEMORY * self._forgotten(before, features) + PULL * self._moved()
 
-    def _forgotten(self, maps: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    def _forgotten(self, before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
         """Learning without forgetting (Li and Hoiem 2016): the classifier's answers now against those before."""
-        with torch.inference_mode():
-            before = self.before.trunk.classifier(self.before.features(maps))
-        now = self.tower.trunk.classifier(features)
-        return kl_div(log_softmax(now, 1), log_softmax(before.clone(), 1), reduction="batchmean", log_target=True)
+        classifier = self.tower.trunk.classifier
+        answers, kept = log_softmax(classifier(now), 1), log_softmax(classifier(before), 1)
+        return kl_div(answers, kept, reduction="batchmean", log_target=True)
 
     def _moved(self) -> torch.Tensor:
         """L2-SP (Li et al. 2018): the squared distance from where training started."""
