@@ -83,8 +83,8 @@ def _teapot(shape: int) -> list[Part]:
 
 def _vase(shape: int) -> list[Part]:
     profile = spline(np.array(_VASES[shape % len(_VASES)]), 80)
-    mouth, top = profile[-1]
-    inside = [(mouth, top), (mouth - 0.02, top + 0.012), (mouth - 0.045, top - 0.01), (mouth * 0.62, top - 0.3)]
+    throat = profile[profile[:, 1] > profile[-1, 1] - 0.4][::-1] - [0.02, 0.0]  # what one sees of the inside
+    inside = [tuple(profile[-1]), (profile[-1, 0] - 0.01, profile[-1, 1] + 0.01), *map(tuple, throat)]
     foot = [(0.0, 0.0), tuple(profile[0])]
     return [
         Part("body", merge([revolve(foot, count=120), revolve([tuple(p) for p in profile], count=120)])),
