@@ -53,7 +53,7 @@ def find(
         drop=Drop.parse(drop).key if drop else None,
     )
     encoder = wiring.encoder(settings)
-    encoder.load()  # before the connection: a Milvus Lite file must not stay locked for seconds
+    encoder.load_for_words()  # before the connection: a Milvus Lite file must not stay locked for seconds
     with connect(wiring.milvus(settings)) as milvus:
         hits = search(milvus, encoder, request)
         reason = "" if hits else why_empty(milvus, request)

@@ -33,13 +33,27 @@ PREPROCESSING_VERSION = 2
 class LoadedModel:
     """An open_clip model in memory, ready for inference on `device` (cpu, cuda[:n]) in `dtype`."""
 
+    spec: ModelSpec
     model: Any
     preprocess: Preprocess
-    tokenizer: Any
     device: str
     dtype: torch.dtype
     fingerprint: str
     dim: int
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """Texts -> token numbers. Made when words are first encoded: pictures need none, and some are downloaded.
+
+        Raises:
+            UserError: it can't be had.
+        """
+        import open_clip
+
+        try:
+            return open_clip.get_tokenizer(self.spec.architecture)
+        except (RuntimeError, ValueError, OSError, KeyError) as error:
+            raise _not_loaded(self.spec, error) from error
 
 
 _CONFIG = "open_clip_config.json"
@@ -80,11 +94,15 @@ def _load_once(spec: ModelSpec, files: str) -> LoadedModel:
     import torch
     from safetensors import SafetensorError
 
+    from mmrag_pipeline.embedding.blank import no_random_weights
+
     _require_own_preprocessing(spec)
     device = _device(spec.device)
     try:
-        model, _ = open_clip.create_model_from_pretrained(spec.architecture, pretrained=spec.pretrained, device=device)
-        tokenizer = open_clip.get_tokenizer(spec.architecture)
+        with no_random_weights():
+            model, _ = open_clip.create_model_from_pretrained(
+                spec.architecture, pretrained=spec.pretrained, device=device
+            )
     except (RuntimeError, ValueError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise _not_loaded(spec, error) from error
     preprocess = Preprocess.from_config(open_clip.get_model_preprocess_cfg(model))
@@ -96,7 +114,7 @@ def _load_once(spec: ModelSpec, files: str) -> LoadedModel:
         grey = torch.zeros((1, 3, *preprocess.size), dtype=dtype, device=device)
         dim = int(model.encode_image(grey).shape[-1])  # sooner had than by the text tower and its tokenizer
     log.info("loaded %s on %s (%s, %d dimensions)", fingerprint, device, spec.precision, dim)
-    return LoadedModel(model, preprocess, tokenizer, device, dtype, fingerprint, dim)
+    return LoadedModel(spec, model, preprocess, device, dtype, fingerprint, dim)
 
 
 def _device(name: str) -> str:
@@ -131,8 +149,8 @@ def _require_own_preprocessing(spec: ModelSpec) -> None:
     else:
         known = open_clip.list_pretrained_tags_by_model(spec.architecture)
         if spec.pretrained not in known:
-            ask = f"its tags are {', '.join(known)}" if known else "open_clip knows no such architecture with weights"
-            raise UserError(f"MMRAG_CLIP_MODEL={spec.name!r} names no weights that open_clip knows: {ask}.")
+            have = f"the weights {', '.join(known)}" if known else "no weights"
+            raise _not_loaded(spec, ValueError(f"open_clip knows {have} of {spec.architecture}"))
         return
     try:
         preprocess = json.loads(config.read_text()).get("preprocess_cfg") or {}

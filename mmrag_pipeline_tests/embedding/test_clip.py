@@ -150,7 +150,7 @@ def test_a_model_of_a_hub_without_mean_and_std_is_refused(
 def test_a_weights_file_is_no_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.pt").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"names no weights that open_clip knows: its tags are .*laion2b_s34b_b79k"):
+    with pytest.raises(UserError, match=r"open_clip knows the weights .*laion2b_s34b_b79k.* of ViT-B-32"):
         ClipEncoder(ModelSpec.parse("ViT-B-32/weights.pt")).load()
 
 

@@ -241,7 +241,7 @@ def test_a_store_that_does_not_answer_is_said_in_a_sentence(server, monkeypatch:
         S3FileSystem.clear_instance_cache()
 
 
-@pytest.mark.parametrize("needs", ["get_file", "cat_file", "open"])
+@pytest.mark.parametrize("needs", ["get_file", "open"])  # for a picture, for the catalogue
 def test_a_store_that_falls_silent_is_no_verdict_on_a_file(
     needs: str, bucket: Bucket, library: MediaLibrary, scan: Callable[..., ScanReport], pictures: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -253,14 +253,20 @@ def test_a_store_that_falls_silent_is_no_verdict_on_a_file(
 
     bucket.put(f"{PREFIX}/a.png", pictures["red"])
     bucket.put(f"{PREFIX}/metadata.csv", b"path,sku\na.png,S-1\n")
-    monkeypatch.setattr(S3FileSystem, needs, silent)
+    monkeypatch.setattr(UPath(library.root).fs, needs, silent)
     with pytest.raises(Unavailable, match="is the store's endpoint reachable"):
         scan()
+    monkeypatch.setattr(UPath(library.root).fs, "open", silent)
+    with pytest.raises(Unavailable, match="is the store's endpoint reachable"):
         load_picture(library.folder(DROP), "a.png", None, Limits())
 
 
 def test_credentials_that_expire_lose_no_drop(
-    bucket: Bucket, scan: Callable[..., ScanReport], pictures: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    library: MediaLibrary,
+    scan: Callable[..., ScanReport],
+    pictures: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number in range(9):
         bucket.put(f"{PREFIX}/{number}.png", pictures["red"].read_bytes() + bytes(number))
@@ -269,7 +275,7 @@ def test_credentials_that_expire_lose_no_drop(
         raise PermissionError("The provided token has expired.")
 
     with monkeypatch.context() as without:
-        without.setattr(S3FileSystem, "get_file", refused)
+        without.setattr(UPath(library.root).fs, "get_file", refused)
         with pytest.raises(Unavailable, match=r"9 of the 9 files .* token has expired"):
             scan()
         bucket.delete(f"{PREFIX}/8.png")
