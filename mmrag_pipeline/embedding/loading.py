@@ -12,6 +12,7 @@ import json
 import logging
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,13 +107,16 @@ def _load_once(spec: ModelSpec, files: str) -> LoadedModel:
     except (RuntimeError, ValueError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise _not_loaded(spec, error) from error
     preprocess = Preprocess.from_config(open_clip.get_model_preprocess_cfg(model))
-    fingerprint = f"{spec.slug}-{_digest(model, preprocess, spec)}"
+    model.eval()
+    with ThreadPoolExecutor(1) as beside:  # hashing 600 MB leaves the interpreter to others
+        digest = beside.submit(_digest, model, preprocess, spec)
+        with torch.inference_mode():
+            black = torch.zeros((1, 3, *preprocess.size), device=device)
+            dim = int(model.encode_image(black).shape[-1])  # sooner had than by the text tower and its tokenizer
+        fingerprint = f"{spec.slug}-{digest.result()}"
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[spec.precision]
     # Convolutions run up to twice as fast with the channels last; transformers don't mind.
-    model = model.to(dtype, memory_format=torch.channels_last).eval()
-    with torch.inference_mode():
-        grey = torch.zeros((1, 3, *preprocess.size), dtype=dtype, device=device)
-        dim = int(model.encode_image(grey).shape[-1])  # sooner had than by the text tower and its tokenizer
+    model = model.to(dtype, memory_format=torch.channels_last)
     log.info("loaded %s on %s (%s, %d dimensions)", fingerprint, device, spec.precision, dim)
     return LoadedModel(spec, model, preprocess, device, dtype, fingerprint, dim)
 
