@@ -100,6 +100,7 @@ def embed(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mmrag_pipeline.embed import embed_drops, measure
+    from mmrag_pipeline.media.catalogue import SHOWN_PROBLEMS
 
     settings = load_settings()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -123,6 +124,12 @@ def embed(
             figures = (counts["ok"], counts["quarantined"], each.scan.hashed, computed, report.summary.rows - computed)
             table.add_row(each.drop.key, *map(str, figures))
         out.print(table)
+        for each in embedded.done:
+            for problem in each.scan.problems[:SHOWN_PROBLEMS]:
+                out.print(_plain(f"{each.drop.key}: {problem}"))
+            if len(each.scan.problems) > SHOWN_PROBLEMS:
+                more = len(each.scan.problems) - SHOWN_PROBLEMS
+                out.print(_plain(f"{each.drop.key}: and {more} more problems of its catalogue"))
         if embedded.failed:
             raise UserError(" ".join(embedded.failed))
         return

@@ -114,7 +114,7 @@ def _media(settings: Settings) -> Finding:
 
 
 def _encoder(settings: Settings) -> Finding:
-    loaded = wiring.encoder(settings).load()
+    loaded = wiring.encoder(settings).load_for_words()
     sentence = f"{loaded.fingerprint}, {loaded.dim} dimensions, on {loaded.device}."
     if settings.clip_model == DEMO and settings.media:
         return Finding(

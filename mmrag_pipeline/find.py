@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from mmrag_pipeline import wiring
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.search import SearchRequest, search, why_empty
@@ -53,7 +53,7 @@ def find(
         drop=Drop.parse(drop).key if drop else None,
     )
     encoder = wiring.encoder(settings)
-    encoder.load()  # before the connection: a Milvus Lite file must not stay locked for seconds
+    encoder.load_for_words()  # before the connection: a Milvus Lite file must not stay locked for seconds
     with connect(wiring.milvus(settings)) as milvus:
         hits = search(milvus, encoder, request)
         reason = "" if hits else why_empty(milvus, request)
@@ -74,7 +74,7 @@ def write_sheet(settings: Settings, results: Results, path: Path) -> None:
         note = f"{name}   {hit.score:.3f}"
         try:
             picture = load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits)
-        except MediaError:
+        except (MediaError, Unavailable):
             picture, note = Image.new("RGB", (224, 224), "lightgrey"), f"the file is gone   {hit.score:.3f}"
         items.append(SheetItem(image=picture, caption=hit.title or name, note=note))
     try:

@@ -76,7 +76,7 @@ def write_bytes(path: UPath, data: bytes | pa.Buffer) -> None:
         return
     target = os.fspath(path)
     folder, name = os.path.split(target)
-    _sweep(folder, name)
+    sweep_abandoned(folder, ending=f"-{name}")
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{_HOST}-{os.getpid()}-{name}")
     try:
         with open(temporary, "wb") as file:
@@ -111,16 +111,17 @@ def is_local(path: UPath) -> bool:
     return path.protocol in ("", "file", "local")
 
 
-def _sweep(folder: str, name: str) -> None:
-    """Remove temporary files for `name` whose writer was killed: on this machine, or any that are a day old."""
+def sweep_abandoned(folder: str, *, ending: str) -> None:
+    """Remove temporary files whose writer was killed: on this machine, or any that are a day old."""
+    ours = f"{TEMPORARY_PREFIX}{_HOST}-"
     for found in os.listdir(folder):
-        if not (found.startswith(TEMPORARY_PREFIX) and found.endswith(f"-{name}")):
+        if not (found.startswith(TEMPORARY_PREFIX) and found.endswith(ending)):
             continue
         path = os.path.join(folder, found)
-        host, _, process = found[len(TEMPORARY_PREFIX) : -len(name) - 1].rpartition("-")
+        process = found.removeprefix(ours).partition("-")[0] if found.startswith(ours) else ""
         with contextlib.suppress(FileNotFoundError):  # another run sweeps too
-            ours = host == _HOST and process.isdigit()
-            if not _runs(int(process)) if ours else time.time() - os.stat(path).st_mtime > _ABANDONED_S:
+            old = time.time() - os.stat(path).st_mtime > _ABANDONED_S
+            if not _runs(int(process)) if process.isdigit() else old:
                 os.unlink(path)
 
 

@@ -10,6 +10,9 @@ from mmrag_pipeline.errors import Unavailable, UserError
 WAIT_FOR_MILVUS = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 """Half a minute, one, two: a Milvus that restarts is back by then. Never on an asset that may cost money."""
 
+WAIT_FOR_STORE = dg.RetryPolicy(max_retries=4, delay=60, backoff=dg.Backoff.EXPONENTIAL)
+"""One minute, two, four, eight: for a bucket or a share that is being restarted, or credentials that are renewed."""
+
 
 @contextmanager
 def user_errors_as_failures() -> Iterator[None]:

@@ -99,6 +99,12 @@ class ClipEncoder:
         self._loaded = loaded
         return loaded
 
+    def load_for_words(self) -> LoadedModel:
+        """As `load`, and the tokenizer with it, which pictures do without."""
+        loaded = self.load()
+        _ = loaded.tokenizer
+        return loaded
+
     def start_worker(self) -> None:
         """One core a worker on a CPU; threads that ran before keep their number, the main one too."""
         import torch

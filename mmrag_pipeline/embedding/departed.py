@@ -8,15 +8,18 @@ as anybody's vectors: only `reuse` looks here.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pyarrow as pa
 from upath import UPath
 
-from mmrag_pipeline.store import write_table
+from mmrag_pipeline.store import is_local, sweep_abandoned, write_table
 
 FOLDER = "_departed"
+DEPARTED = "[0-9]*.parquet"
+"""The finished files: a pattern of `*` would find the temporary ones of a writer too."""
 KEPT_FOR = timedelta(days=30)
 
 
@@ -29,6 +32,8 @@ def keep_departed(root: UPath, drop: str, tables: Iterable[pa.Table], *, now: da
             write_table(folder / f"{now:%Y%m%d}-{drop}-{digest}.parquet", table)
     oldest = f"{now - KEPT_FOR:%Y%m%d}"
     if folder.is_dir():
-        for path in folder.glob("[0-9]*.parquet"):
+        for path in folder.glob(DEPARTED):
             if path.name < oldest:
                 path.unlink(missing_ok=True)
+        if is_local(folder):
+            sweep_abandoned(os.fspath(folder), ending=".parquet")

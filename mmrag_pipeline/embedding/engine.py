@@ -160,10 +160,25 @@ def _computed(shards: Iterator[_Shard], workers: _Workers, on_done: Callable[[in
 def _steps(shards: Iterator[_Shard], workers: _Workers) -> Iterator[tuple[_Shard, _Batch | None]]:
     """Each shard's batches, started, and then None for its end."""
     for shard in shards:
-        on_the_way = iter(shard.missing)
-        while shard.missing and (positions := list(itertools.islice(on_the_way, workers.batch_size))):
+        for positions in _batches(shard, workers) if shard.missing else ():
             yield shard, _Batch(positions, workers.submit(positions))
         yield shard, None
+
+
+def _batches(shard: _Shard, workers: _Workers) -> Iterator[list[int]]:
+    """Positions of what is missing, a batch or somewhat more at a time: the frames of one file are not parted, because
+    it is fetched, hashed and decoded once for each batch."""
+    size = workers.batch_size
+    batch: list[int] = []
+    for _, frames in itertools.groupby(
+        shard.missing, key=lambda position: shard.content_ids[position - shard.start].partition("#")[0]
+    ):
+        batch.extend(frames)
+        if len(batch) >= size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 @dataclass(frozen=True)

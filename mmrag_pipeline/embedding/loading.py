@@ -12,7 +12,9 @@ import json
 import logging
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrag_pipeline.embedding.model import PRESETS, ModelSpec
@@ -32,15 +34,30 @@ PREPROCESSING_VERSION = 2
 class LoadedModel:
     """An open_clip model in memory, ready for inference on `device` (cpu, cuda[:n]) in `dtype`."""
 
+    spec: ModelSpec
     model: Any
     preprocess: Preprocess
-    tokenizer: Any
     device: str
     dtype: torch.dtype
     fingerprint: str
     dim: int
 
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """Texts -> token numbers. Made when words are first encoded: pictures need none, and some are downloaded.
 
+        Raises:
+            UserError: it can't be had.
+        """
+        import open_clip
+
+        try:
+            return open_clip.get_tokenizer(self.spec.architecture)
+        except (RuntimeError, ValueError, OSError, KeyError) as error:
+            raise _not_loaded(self.spec, error) from error
+
+
+_CONFIG = "open_clip_config.json"
 _MODEL_FILES = {".json", ".safetensors", ".bin", ".pt", ".pth", ".txt", ".model"}
 """Config, weights and tokenizer; a changed note or card beside them is no changed model."""
 
@@ -78,27 +95,30 @@ def _load_once(spec: ModelSpec, files: str) -> LoadedModel:
     import torch
     from safetensors import SafetensorError
 
+    from mmrag_pipeline.embedding.blank import no_random_weights
+
     _require_own_preprocessing(spec)
     device = _device(spec.device)
     try:
-        model, _ = open_clip.create_model_from_pretrained(spec.architecture, pretrained=spec.pretrained, device=device)
-        tokenizer = open_clip.get_tokenizer(spec.architecture)
+        with no_random_weights():
+            model, _ = open_clip.create_model_from_pretrained(
+                spec.architecture, pretrained=spec.pretrained, device=device
+            )
     except (RuntimeError, ValueError, OSError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(
-            f"the model MMRAG_CLIP_MODEL={spec.name!r} can't be loaded ({reason}): check the name and that its "
-            f"weights can be downloaded, or use local-dir:<folder> or a preset ({', '.join(PRESETS)})."
-        ) from error
+        raise _not_loaded(spec, error) from error
     preprocess = Preprocess.from_config(open_clip.get_model_preprocess_cfg(model))
-    fingerprint = f"{spec.slug}-{_digest(model, preprocess, spec)}"
+    model.eval()
+    with ThreadPoolExecutor(1) as beside:  # hashing 600 MB leaves the interpreter to others
+        digest = beside.submit(_digest, model, preprocess, spec)
+        with torch.inference_mode():
+            black = torch.zeros((1, 3, *preprocess.size), device=device)
+            dim = int(model.encode_image(black).shape[-1])  # sooner had than by the text tower and its tokenizer
+        fingerprint = f"{spec.slug}-{digest.result()}"
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[spec.precision]
     # Convolutions run up to twice as fast with the channels last; transformers don't mind.
-    model = model.to(dtype, memory_format=torch.channels_last).eval()
-    with torch.inference_mode():
-        grey = torch.zeros((1, 3, *preprocess.size), dtype=dtype, device=device)
-        dim = int(model.encode_image(grey).shape[-1])  # sooner had than by the text tower and its tokenizer
+    model = model.to(dtype, memory_format=torch.channels_last)
     log.info("loaded %s on %s (%s, %d dimensions)", fingerprint, device, spec.precision, dim)
-    return LoadedModel(model, preprocess, tokenizer, device, dtype, fingerprint, dim)
+    return LoadedModel(spec, model, preprocess, device, dtype, fingerprint, dim)
 
 
 def _device(name: str) -> str:
@@ -117,24 +137,56 @@ def _device(name: str) -> str:
 
 
 def _require_own_preprocessing(spec: ModelSpec) -> None:
-    """Refuse a local model that leaves mean and std to open_clip's defaults: vectors would be silently wrong."""
-    if spec.folder is None:
+    """Refuse a model that leaves mean and std to open_clip's defaults: its vectors would be silently wrong.
+
+    Where its configuration lies is known for folders and hub repositories; of `<architecture>/<tag>` open_clip itself
+    must know the tag, or it would look for a file of that name and guess.
+    """
+    import open_clip
+
+    hub = "hf-hub:"
+    if spec.folder is not None:
+        weights_stat(spec)  # says so when there is no such folder
+        config = spec.folder / _CONFIG
+    elif spec.architecture.startswith(hub):
+        config = _hub_config(spec, spec.architecture.removeprefix(hub))
+    else:
+        known = open_clip.list_pretrained_tags_by_model(spec.architecture)
+        if spec.pretrained not in known:
+            have = f"the weights {', '.join(known)}" if known else "no weights"
+            raise _not_loaded(spec, ValueError(f"open_clip knows {have} of {spec.architecture}"))
         return
-    weights_stat(spec)  # says so when there is no such folder
-    config = spec.folder / "open_clip_config.json"
     try:
-        preprocess = json.loads(config.read_text()).get("preprocess_cfg", {})
+        preprocess = json.loads(config.read_text()).get("preprocess_cfg") or {}
     except (OSError, ValueError) as error:
         raise UserError(
-            f"the model folder {spec.folder} has no readable open_clip_config.json: add the file that open_clip "
-            f"writes beside the weights (model_cfg and preprocess_cfg)."
+            f"the model {spec.name} has no readable {_CONFIG}: add the file that open_clip writes beside the weights "
+            f"(model_cfg and preprocess_cfg)."
         ) from error
-    missing = [key for key in ("mean", "std") if key not in preprocess]
+    missing = [key for key in ("mean", "std") if preprocess.get(key) is None]
     if missing:
         raise UserError(
             f"{config} does not give preprocess_cfg.{' and .'.join(missing)}: add the values that the model was "
             f"trained with, a guess would make every vector wrong without an error."
         )
+
+
+def _hub_config(spec: ModelSpec, repository: str) -> Path:
+    """The file that open_clip itself downloads, before it fills in what is missing."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, _CONFIG))
+    except (OSError, ValueError, RuntimeError) as error:  # the hub's own errors are of these kinds
+        raise _not_loaded(spec, error) from error
+
+
+def _not_loaded(spec: ModelSpec, error: Exception) -> UserError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return UserError(
+        f"the model MMRAG_CLIP_MODEL={spec.name!r} can't be loaded ({reason}): check the name and that its weights "
+        f"can be downloaded, or use local-dir:<folder> or a preset ({', '.join(PRESETS)})."
+    )
 
 
 def _digest(model: Any, preprocess: Preprocess, spec: ModelSpec) -> str:

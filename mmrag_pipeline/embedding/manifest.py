@@ -36,7 +36,8 @@ def embed_manifest(
     """Embed the ok rows of a manifest whose files lie in `folder`; see `engine.embed_drop`.
 
     Raises:
-        UserError: a picture has gone or changed since the scan; what was computed before it is kept.
+        UserError: a picture has gone or changed since the scan, or does not decode; what was computed before it is
+            kept.
     """
     pictures = ManifestPictures(manifest, folder, drop=drop, limits=limits)
     return embed_drop(pictures, drop=drop, encoder=encoder, store=store, shard_bytes=shard_bytes, progress=progress)
@@ -57,7 +58,7 @@ class ManifestPictures:
         """See `engine.Pictures`.
 
         Raises:
-            UserError: a picture has gone or changed since the scan.
+            UserError: a picture has gone or changed since the scan, or does not decode.
         """
         rows = zip(positions, self._rows.take(list(positions)).to_pylist(), strict=True)
         for path, group in itertools.groupby(rows, key=lambda row: row[1]["path"]):  # frames of one file lie together
@@ -71,10 +72,18 @@ class ManifestPictures:
                     for ms, frame in self._frames(path, content, sorted(moments), times):
                         yield moments[ms], frame
             except MediaError as error:
-                raise UserError(
-                    f"drop {self._drop} changed since it was scanned, or can't be read ({path}: {error}): "
-                    f"materialise drop_manifest for it again when the library is at hand."
-                ) from error
+                raise UserError(self._advice(path, error)) from error
+
+    def _advice(self, path: str, error: MediaError) -> str:
+        if error.reason in (Reason.UNREADABLE, Reason.OUTSIDE_DROP):
+            return (
+                f"drop {self._drop} changed since it was scanned, or can't be read ({path}: {error}): materialise "
+                f"drop_manifest for it again when the library is at hand."
+            )
+        return (  # the very bytes that the scan decoded: a lack of memory looks so
+            f"{path} of drop {self._drop} passed the scan and does not decode now ({error}): give the run more memory; "
+            f"if that does not help, export the file again or take it out of the drop."
+        )
 
     def _still(self, path: str, content: str, short_side: int | None, times: StageTimes) -> Pixels:
         with times.measure("read"):

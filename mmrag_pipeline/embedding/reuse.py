@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from upath import UPath
 
-from mmrag_pipeline.embedding.departed import FOLDER
+from mmrag_pipeline.embedding.departed import DEPARTED, FOLDER
 from mmrag_pipeline.media.listing import forget_listings
 from mmrag_pipeline.store import is_local
 
@@ -66,7 +66,7 @@ class KnownVectors:
         import pyarrow.compute as pc
 
         forget_listings(self._root)  # other processes write here too
-        found = [*self._root.glob("*/part-*.parquet"), *self._root.glob(f"{FOLDER}/*.parquet")]
+        found = [*self._root.glob("*/part-*.parquet"), *self._root.glob(f"{FOLDER}/{DEPARTED}")]
         wanted = pc.field("content_id").isin(self._wanted)
         of_use = []
         for file in sorted(str(path) if is_local(path) else path.path for path in found):

@@ -1,7 +1,7 @@
 """Vectors on disk: `embeddings/<fingerprint>/<drop>/part-<n>-<hash>.parquet` and `_SUCCESS.json`.
 
 Columns: `content_id` string, `embedding` fixed_size_list<float32>[dim] of unit norm; sorted by content id. A part's
-name holds a hash of its ids, so a part is never overwritten with something else, and equal content gives equal
+name holds a hash of its ids, so a part is never overwritten with something else, and equal vectors give equal
 bytes. `_SUCCESS.json` names the parts that count; readers follow it and never meet a half-written drop.
 """
 

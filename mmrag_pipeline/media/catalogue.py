@@ -20,8 +20,11 @@ from typing import Any
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.listing import StoreError, no_answer, store_errors
 
 NAMES = ("metadata.csv", "metadata.jsonl")
+SHOWN_PROBLEMS = 20
+"""How many are worth showing: a wrong prefix in the paths is a problem a row, and says the same each time."""
 _MAX_BYTES = 64 * 1024 * 1024
 _OWN = ("path", "sku", "title", "tags")
 _BETWEEN_TAGS = re.compile(r"[;,]")
@@ -88,9 +91,12 @@ def _joined(folder: UPath, paths: Collection[str], problems: list[str]) -> Itera
             else:
                 seen[path] = where
                 yield path, row
-    for path in sorted(path for path in present if path.endswith(NAMES)):
-        if "/" in path and path.rsplit("/", 1)[1] in NAMES:
+    for path in sorted(path for path in present if path.lower().endswith(NAMES)):
+        name = path.rpartition("/")[2].lower()
+        if name in NAMES and "/" in path:
             problems.append(f"{path} is not read: a catalogue belongs at the top of the drop")
+        elif name in NAMES and path != name:
+            problems.append(f"{path} is not read: write its name {name}")
 
 
 def _entry(row: dict[str, Any]) -> Entry:
@@ -110,8 +116,10 @@ def _entry(row: dict[str, Any]) -> Entry:
 def _rows(file: UPath, name: str, problems: list[str]) -> Iterator[tuple[str, str, _Row]]:
     """(`metadata.csv line 3`, the path that it names, the row) for every row that can be read."""
     try:
-        with file.open("rb") as stream:
+        with store_errors(), file.open("rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
+    except StoreError as error:
+        raise no_answer(f"the catalogue {file}", error) from error
     except OSError as error:  # going on would take the metadata from every file of the drop
         raise UserError(
             f"the catalogue {file} can't be read ({error.strerror or type(error).__name__}): give the pipeline's user "

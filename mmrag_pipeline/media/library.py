@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.media.listing import Entry, is_folder, list_entries, list_folders, signature_of
-from mmrag_pipeline.store import is_local, open_root
+from mmrag_pipeline.media.listing import Entry, StoreError, is_folder, list_entries, list_folders, no_answer
+from mmrag_pipeline.store import open_root
 
 _HALF = r"[a-z0-9][a-z0-9-]*"
 _KEY = re.compile(rf"({_HALF})__({_HALF})")
@@ -76,12 +76,12 @@ class MediaLibrary:
                     f"(laid out <product_line>/<drop>/), or run `mmrag demo` for the demo library."
                 )
             lines = list_folders(self.root)
+        except StoreError as error:
+            raise no_answer(f"the media library {self.root}", error) from error
         except OSError as error:
-            ask = "is the share mounted, and has the pipeline's user read access?"
-            if not is_local(self.root):
-                ask = "is the store's endpoint reachable, and are its credentials set where the pipeline runs?"
             raise UserError(
-                f"the media library {self.root} can't be read ({error.strerror or error}): {ask}"
+                f"the media library {self.root} can't be read ({error.strerror or error}): is the share mounted, and "
+                f"has the pipeline's user read access?"
             ) from error
         for line in lines:
             try:
@@ -106,6 +106,19 @@ class MediaLibrary:
             )
         return DropListing(sorted(drops, key=lambda drop: drop.key), sorted(malformed), sorted(unreadable))
 
+    def has(self, drop: Drop) -> bool:
+        """Whether the drop has a folder.
+
+        Raises:
+            UserError: nobody can tell.
+        """
+        try:
+            return is_folder(self.folder(drop))
+        except StoreError as error:
+            raise no_answer(f"drop {drop.key}", error) from error
+        except OSError as error:
+            raise UserError(f"drop {drop.key} can't be looked for ({error.strerror or error}).") from error
+
     def entries(self, drop: Drop) -> list[Entry]:
         """Everything under the drop, sorted by path: files, links and, in a local library, folders.
 
@@ -117,6 +130,8 @@ class MediaLibrary:
         folder = self.folder(drop)
         try:
             return list_entries(folder)
+        except StoreError as error:
+            raise no_answer(f"drop {drop.key}", error) from error
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(
                 f"drop {drop.key} has no folder {folder}: was it moved, or is the share unmounted? If it is "
@@ -135,7 +150,3 @@ class MediaLibrary:
             UserError: as `entries`.
         """
         return [entry for entry in self.entries(drop) if entry.kind != "folder"]
-
-    def signature(self, drop: Drop) -> str:
-        """Hash of the drop's listing (paths, sizes, times; no file is opened): changes when the drop does."""
-        return signature_of(self.entries(drop))

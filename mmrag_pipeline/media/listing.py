@@ -16,11 +16,16 @@ from typing import Any, Literal, NamedTuple
 
 from upath import UPath
 
+from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.store import is_local
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")  # by kind of store, best first
+
+
+class StoreError(OSError):
+    """The store did not answer, or did not let us in: nothing is said about the file that was asked for."""
 
 
 class Entry(NamedTuple):
@@ -47,7 +52,7 @@ def list_entries(folder: UPath) -> list[Entry]:
     if is_local(folder):
         found = _local_entries(os.fspath(folder))
     else:
-        with _store_errors():
+        with store_errors():
             found = _remote_entries(folder)
     return sorted(found)
 
@@ -62,7 +67,7 @@ def list_folders(folder: UPath) -> list[str]:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if entry.is_dir()]
     else:
-        with _store_errors():
+        with store_errors():
             fs, root = _fresh(folder)
             names = [
                 info["name"].rstrip("/").rpartition("/")[2]
@@ -80,7 +85,7 @@ def is_folder(folder: UPath) -> bool:
     """
     if is_local(folder):
         return folder.is_dir()
-    with _store_errors():
+    with store_errors():
         fs, root = _fresh(folder)
         return fs.isdir(root)
 
@@ -92,13 +97,36 @@ def forget_listings(path: UPath) -> None:
 
 
 def signature_of(entries: Iterable[Entry]) -> str:
-    """Hash of the names, sizes and times of all files: changes when one of them does."""
+    """Hash of the names, sizes and times of all files: changes when one of them does, or may be read now."""
     digest = hashlib.sha256()
     for entry in entries:
         if entry.kind != "folder":
-            line = f"{entry.path}\0{entry.size}\0{entry.mtime_ns}\0"
+            line = f"{entry.path}\0{entry.size}\0{entry.changed_ns}\0"
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Each store's library has errors of its own (no credentials, no connection): to us all are a `StoreError`.
+
+    Raises:
+        StoreError: in place of whatever was raised that is no OSError.
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise StoreError(f"{type(error).__name__}: {error}") from error
+
+
+def no_answer(what: object, error: StoreError) -> Unavailable:
+    """What to say, and do, when a store did not answer: it may, if asked again later."""
+    return Unavailable(
+        f"{what} can't be read now ({error}): is the store's endpoint reachable, and are its credentials set where the "
+        f"pipeline runs? Nothing was changed; run it again when the store answers."
+    )
 
 
 def _local_entries(top: str) -> Iterator[Entry]:
@@ -186,14 +214,3 @@ def _time_ns(info: dict[str, Any]) -> int:
         aware = value if value.tzinfo else value.replace(tzinfo=UTC)
         return (aware - _EPOCH) // timedelta(microseconds=1) * 1000
     return int(value * 1_000_000_000)
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    """Each store's library has errors of its own (no credentials, no connection): to us all are an OSError."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:
-        raise OSError(f"{type(error).__name__}: {error}") from error

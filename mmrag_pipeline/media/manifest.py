@@ -151,6 +151,20 @@ def _alike(findings: list[Finding]) -> dict[str, str]:
     return {stills[index].path: stills[keeper].path for index, keeper in keepers.items()}
 
 
+def from_other_version(table: pa.Table) -> dict[str, Finding]:
+    """What a manifest of another version of this program tells for sure: which files there were, and since when."""
+    columns = ("path", "content_id", "bytes", "mtime_ns", "status", "first_seen")
+    if not set(columns) <= set(table.column_names):
+        return {}
+    findings: dict[str, Finding] = {}
+    for row in table.select(columns).to_pylist():
+        status = "ok" if row["status"] == "duplicate" else row["status"]
+        content = row["content_id"].partition("#")[0] if row["content_id"] else None
+        probe = Probe(status=status, content=content)
+        findings.setdefault(row["path"], Finding(row["path"], row["bytes"], row["mtime_ns"], row["first_seen"], probe))
+    return findings
+
+
 def from_table(table: pa.Table) -> dict[str, Finding]:
     """The findings that a manifest was made of, by path: the inverse of `to_table`, catalogue aside."""
     names = [name for name in MANIFEST_SCHEMA.names if name not in ("media_id", "sku", "title", "tags", "extra")]

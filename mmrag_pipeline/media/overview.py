@@ -7,9 +7,12 @@ import pyarrow.compute as pc
 from PIL import Image
 from upath import UPath
 
+from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.media.pictures import load_picture
 from mmrag_pipeline.media.rules import Limits, MediaError
 from mmrag_pipeline.media.sheet import SheetItem, contact_sheet
+
+_TILE = 128
 
 
 def drop_sheet(folder: UPath, manifest: pa.Table, *, limits: Limits, tiles: int = 8) -> Image.Image | None:
@@ -20,7 +23,8 @@ def drop_sheet(folder: UPath, manifest: pa.Table, *, limits: Limits, tiles: int 
     for row in (rows[i * len(rows) // count] for i in range(count)):
         try:
             image = load_picture(folder, row["path"], row["frame_ms"], limits)
-        except MediaError:
+        except (MediaError, Unavailable):
             continue  # gone since the scan: the manifest says what was there, the sheet shows what is
+        image.thumbnail((2 * _TILE, 2 * _TILE))  # at full size eight large pictures would fill the memory
         items.append(SheetItem(image, row["title"] or row["path"], row["path"] if row["title"] else ""))
-    return contact_sheet(items, columns=4, tile=128) if items else None
+    return contact_sheet(items, columns=4, tile=_TILE) if items else None

@@ -15,6 +15,7 @@ from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.media.decode import open_picture
+from mmrag_pipeline.media.listing import StoreError, no_answer, store_errors
 from mmrag_pipeline.media.rules import Limits, MediaError, Reason
 from mmrag_pipeline.media.sniff import SNIFF_BYTES, sniff
 from mmrag_pipeline.store import is_local
@@ -37,11 +38,11 @@ def read_file(folder: UPath, path: str) -> bytes:
 
     Raises:
         MediaError: it can't be read, or lies outside the drop.
+        Unavailable: the store does not answer.
     """
-    try:
-        return _inside(folder, path).read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    file = _inside(folder, path)
+    with _read_errors(path):
+        return file.read_bytes()
 
 
 @contextmanager
@@ -50,12 +51,11 @@ def local_copy(folder: UPath, path: str) -> Iterator[BinaryIO]:
 
     Raises:
         MediaError: it can't be read, or lies outside the drop.
+        Unavailable: the store does not answer.
     """
     file = _inside(folder, path)
-    try:
+    with _read_errors(path):
         stream = file.open("rb") if is_local(file) else _fetched(file)
-    except OSError as error:
-        raise _unreadable(path, error) from error
     with stream:
         yield stream
 
@@ -98,8 +98,15 @@ def _fetched(file: UPath) -> BinaryIO:
     return copy
 
 
-def _unreadable(path: str, error: OSError) -> MediaError:
-    return MediaError(Reason.UNREADABLE, f"{path}: {error.strerror or type(error).__name__}")
+@contextmanager
+def _read_errors(path: str) -> Iterator[None]:
+    try:
+        with store_errors():
+            yield
+    except StoreError as error:
+        raise no_answer(path, error) from error
+    except OSError as error:
+        raise MediaError(Reason.UNREADABLE, f"{path}: {error.strerror or type(error).__name__}") from error
 
 
 def _inside(folder: UPath, path: str) -> UPath:

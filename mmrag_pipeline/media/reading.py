@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.listing import StoreError, no_answer, store_errors
 from mmrag_pipeline.media.probe import Known, Probe, probe_file, refused
 from mmrag_pipeline.media.rules import Limits, Reason
 from mmrag_pipeline.media.verdicts import Seen
@@ -39,6 +40,7 @@ def read_files(
 
     Raises:
         UserError: no worker process can be started, or the disk for temporary files is full.
+        Unavailable: the store does not answer.
     """
     if not files:
         return  # and no process was started, and pebble not imported
@@ -118,16 +120,19 @@ class _Remote:
     def _fetch(self, seen: Seen, path: str) -> Probe | None:
         """Why the file could not be had, or None."""
         try:
-            self._fs.get_file(f"{self._root}/{seen.entry.path}", path)
+            with store_errors():
+                self._fs.get_file(f"{self._root}/{seen.entry.path}", path)
         except FileNotFoundError:
             return refused(Reason.UNREADABLE, "gone before it could be read")
-        except Exception as error:  # each store's library has errors of its own; none is worth more than one row,
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # except this one, which is ours
+        except StoreError as error:
+            raise no_answer(seen.path, error) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
                 raise UserError(
                     f"no space left in {tempfile.gettempdir()} for a copy of {seen.path} ({seen.bytes >> 20} MB): "
                     f"make room, or set TMPDIR to a larger disk."
                 ) from error
-            return refused(Reason.UNREADABLE, str(getattr(error, "strerror", None) or error or type(error).__name__))
+            return refused(Reason.UNREADABLE, str(error.strerror or error or type(error).__name__))
         size = os.path.getsize(path)
         return None if size == seen.bytes else _unfinished(f"{size} bytes came, {seen.bytes} were listed")
 

@@ -15,15 +15,16 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.media.catalogue import catalogue_problems, read_catalogue
 from mmrag_pipeline.media.library import Drop, MediaLibrary
-from mmrag_pipeline.media.listing import Entry, is_folder
+from mmrag_pipeline.media.listing import Entry
 from mmrag_pipeline.media.manifest import (
     DECODERS_VERDICTS,
     MANIFEST_SCHEMA,
     Finding,
     decoders,
+    from_other_version,
     from_table,
     to_table,
     was_decoded_by,
@@ -36,6 +37,8 @@ from mmrag_pipeline.media.unchanged import is_unchanged
 from mmrag_pipeline.media.verdicts import Seen, look_at
 from mmrag_pipeline.media.worker import ProbeFunction
 
+_MANY_REFUSED = 8
+"""Fewer files that can't be read are a row each, whatever the rest of the drop does."""
 STATUSES = ("ok", "duplicate", "quarantined", "ignored")
 
 
@@ -72,6 +75,7 @@ def scan_drop(
     Raises:
         UserError: the drop's folder is missing or unreadable, or more than half of the files that were ok are
             gone and `allow_mass_deletion` is not set.
+        Unavailable: the store does not answer, or most of many files can't be read.
     """
     folder = library.folder(drop)
     files = list(look_at(_listing(library, drop, may_be_gone=allow_mass_deletion), folder))
@@ -83,7 +87,9 @@ def scan_drop(
         problems = catalogue_problems(folder, [seen.path for seen in files])
         return _report(previous, hashed=0, problems=problems, changed=False)
 
-    before = from_table(previous) if comparable else {}
+    before = {}
+    if previous is not None:
+        before = from_table(previous) if comparable else from_other_version(previous)
     carried = _carried_over(files, before, judged_anew=_judged_anew(previous)) if trusted else {}
     to_read = [seen for seen in files if seen.probe is None and seen.path not in carried]
     findings = [
@@ -101,6 +107,7 @@ def scan_drop(
             if progress:
                 progress(len(findings), total)
 
+    _guard_against_a_failing_store(drop, findings[total - len(to_read) :])
     if not allow_mass_deletion:
         _guard_against_mass_deletion(drop, before, findings)
     catalogue = read_catalogue(folder, [finding.path for finding in findings])
@@ -152,10 +159,21 @@ def _known(before: dict[str, Finding], *, judged_anew: frozenset[str]) -> KnownP
 
 
 def _listing(library: MediaLibrary, drop: Drop, *, may_be_gone: bool) -> list[Entry]:
-    if may_be_gone and not is_folder(library.folder(drop)):
+    if may_be_gone and not library.has(drop):
         library.drops()  # says so when the whole library looks gone
         return []
     return library.files(drop)
+
+
+def _guard_against_a_failing_store(drop: Drop, read: list[Finding]) -> None:
+    # Expired credentials refuse every file as if each were private.
+    refused = [finding for finding in read if finding.probe.reason == Reason.UNREADABLE]
+    if len(refused) >= _MANY_REFUSED and 2 * len(refused) > len(read):
+        raise Unavailable(
+            f"{len(refused)} of the {len(read)} files that had to be read in drop {drop.key} can't be (for example "
+            f"{refused[0].path}: {refused[0].probe.detail}): has the pipeline's user read access, and are its "
+            f"credentials still valid? Nothing was changed; run it again when they can be read."
+        )
 
 
 def _guard_against_mass_deletion(drop: Drop, before: dict[str, Finding], now: list[Finding]) -> None:

@@ -84,6 +84,15 @@ def test_many_drops_come_in_portions_and_none_is_forgotten(ticker: Ticker) -> No
     assert len({key for portion in portions for key in portion}) == 60
 
 
+def test_a_slow_library_is_looked_at_in_turns(ticker: Ticker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        deliver(ticker.root, "lunar", f"d{number}")
+    monkeypatch.setattr(sensors, "MAX_TICK_S", 0.0)
+    assert [ticker.keys() for _ in range(3)] == [["lunar__d0"], ["lunar__d1"], ["lunar__d2"]]
+    deliver(ticker.root, "lunar", "d1", data=b"xx")
+    assert [ticker.keys() for _ in range(3)] == [[], ["lunar__d1"], []]  # d0, d1, d2: every drop has its turn
+
+
 def test_a_malformed_folder_name_is_a_warning(ticker: Ticker) -> None:
     deliver(ticker.root, "lunar", "2026-09")
     deliver(ticker.root, "Lunar Line", "Sept 26")

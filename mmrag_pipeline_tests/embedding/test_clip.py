@@ -132,6 +132,28 @@ def test_a_local_model_without_mean_and_std_is_refused(tmp_path: Path) -> None:
         _ = ClipEncoder(ModelSpec.parse(f"local-dir:{tmp_path}")).fingerprint
 
 
+@pytest.mark.parametrize(
+    "config", ['{"preprocess_cfg": {"mean": null, "std": [1, 1, 1]}}', '{"preprocess_cfg": {}}', "{}"]
+)
+def test_a_model_of_a_hub_without_mean_and_std_is_refused(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    (tmp_path / "open_clip_config.json").write_text(config)
+    found = {("brand/clip", "open_clip_config.json"): str(tmp_path / "open_clip_config.json")}
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *asked: found[asked])
+    with pytest.raises(UserError, match=r"does not give preprocess_cfg\.mean"):
+        ClipEncoder(ModelSpec.parse("hf-hub:brand/clip")).load()
+
+
+def test_a_weights_file_is_no_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"open_clip knows the weights .*laion2b_s34b_b79k.* of ViT-B-32"):
+        ClipEncoder(ModelSpec.parse("ViT-B-32/weights.pt")).load()
+
+
 def test_vectors_never_go_under_the_fingerprint_of_other_weights(small_clip: str, tmp_path: Path) -> None:
     """A hub's revision can move between two runs: the noted fingerprint is then another model's."""
     store = Store(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -181,6 +182,32 @@ def test_a_move_between_drops_computes_nothing_in_either_order(store: EmbeddingS
     assert encoder.computed == 4
     rows = [batch["content_id"].to_pylist() for batch in store.batches("fake-1", "b__1")]
     assert rows == [sorted(content_id(n) for n in (2, 4))]
+
+
+def test_what_a_kill_left_among_the_departed_stops_nobody(store: EmbeddingStore) -> None:
+    folder = Path(str(store.root("fake-1") / FOLDER))
+    embed([1, 2], CountingEncoder(), store)
+    embed([2], CountingEncoder(), store)  # 1 departs
+    (kept,) = folder.glob("*.parquet")
+    half = [folder / f".tmp-{host}-{kept.name}" for host in (f"{socket.gethostname()}-{2**22 + 1}", "elsewhere-7")]
+    for path in half:
+        path.write_bytes(kept.read_bytes()[:100])
+    encoder = CountingEncoder()
+    embed([1, 3], encoder, store, drop="b__1")
+    assert encoder.computed == 1
+    embed([3], CountingEncoder(), store, drop="b__1")  # 1 departs again
+    assert [path.exists() for path in half] == [False, True]  # of another machine nobody knows whether it still writes
+
+
+def test_the_frames_of_a_file_are_read_in_one_batch(store: EmbeddingStore) -> None:
+    numbers = Numbers(range(20))
+    numbers.content_ids = [f"{number // 7:064x}#{number:02d}" for number in range(20)]  # three files
+    numbers._number = {name: number for number, name in enumerate(numbers.content_ids)}
+    asked: list[list[int]] = []
+    honest = numbers.pixels
+    numbers.pixels = lambda positions, **options: asked.append(list(positions)) or honest(positions, **options)
+    embed(numbers, CountingEncoder(batch_size=3), store)
+    assert sorted(asked) == [list(range(0, 7)), list(range(7, 14)), list(range(14, 20))]
 
 
 def test_departed_vectors_go_after_a_while(store: EmbeddingStore) -> None:

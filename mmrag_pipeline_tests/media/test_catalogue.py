@@ -105,6 +105,12 @@ def test_a_bad_catalogue_costs_no_picture(folder: Path, scan: Scan, content: byt
     assert any(problem in sentence for sentence in report.problems)
 
 
+def test_a_catalogue_in_other_letters_is_reported(folder: Path, scan: Scan) -> None:
+    save(folder / "1.png")
+    (folder / "Metadata.CSV").write_text("path,sku\n1.png,A\n")
+    assert scan().problems == ["Metadata.CSV is not read: write its name metadata.csv"]
+
+
 def test_a_catalogue_in_a_subfolder_is_reported(folder: Path, scan: Scan) -> None:
     save(folder / "sub" / "1.png")
     (folder / "sub" / "metadata.csv").write_text("path,sku\n1.png,A\n")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.library import Drop, MediaLibrary
+from mmrag_pipeline.media.listing import signature_of
 from mmrag_pipeline_tests.media.conftest import DROP, save
 
 LETTERS = "abcxyz0189"
@@ -53,7 +54,10 @@ def test_missing_and_empty_libraries_say_what_to_do(tmp_path: Path) -> None:
 def test_the_signature_follows_the_files(folder: Path) -> None:
     library = MediaLibrary(str(folder.parents[1]))
     save(folder / "a.png")
-    before = library.signature(DROP)
-    assert library.signature(DROP) == before
+    before = signature_of(library.entries(DROP))
+    assert signature_of(library.entries(DROP)) == before
+    (folder / "a.png").chmod(0o600)  # what could not be read may be readable now
+    assert signature_of(library.entries(DROP)) != before
+    before = signature_of(library.entries(DROP))
     (folder / "a.png").rename(folder / "b.png")
-    assert library.signature(DROP) != before
+    assert signature_of(library.entries(DROP)) != before

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.media.library import Drop, MediaLibrary
-from mmrag_pipeline.media.listing import Entry
+from mmrag_pipeline.media.listing import Entry, signature_of
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.media.pictures import load_picture
 from mmrag_pipeline.media.rules import Limits
@@ -74,19 +74,19 @@ def test_new_drops_are_seen_by_a_library_that_has_listed_before(bucket: Bucket, 
     bucket.put("library/readme.txt", b"no folder")
     listing = library.drops()
     assert (listing.drops, listing.malformed) == ([DROP], ["Bad Line/x"])
-    first = library.signature(DROP)
-    assert library.signature(DROP) == first
+    first = signature_of(library.entries(DROP))
+    assert signature_of(library.entries(DROP)) == first
 
     bucket.put(f"{PREFIX}/b.png", b"y")
     bucket.put("library/bags/2026-10/a.png", b"z")
     assert Drop("bags", "2026-10") in library.drops().drops
     assert [entry.path for entry in library.files(DROP)] == ["a.png", "b.png"]
-    assert library.signature(DROP) != first
+    assert signature_of(library.entries(DROP)) != first
 
     bucket.delete(f"{PREFIX}/b.png")
     bucket.delete("library/bags/2026-10/a.png")
     assert library.drops().drops == [DROP]
-    assert library.signature(DROP) == first
+    assert signature_of(library.entries(DROP)) == first
 
 
 def test_a_drop_is_scanned_and_a_rescan_reads_nothing(
@@ -241,6 +241,49 @@ def test_a_store_that_does_not_answer_is_said_in_a_sentence(server, monkeypatch:
         S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.parametrize("needs", ["get_file", "open"])  # for a picture, for the catalogue
+def test_a_store_that_falls_silent_is_no_verdict_on_a_file(
+    needs: str, bucket: Bucket, library: MediaLibrary, scan: Callable[..., ScanReport], pictures: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from botocore.exceptions import EndpointConnectionError
+
+    def silent(*args, **options):
+        raise EndpointConnectionError(endpoint_url="http://the.store")
+
+    bucket.put(f"{PREFIX}/a.png", pictures["red"])
+    bucket.put(f"{PREFIX}/metadata.csv", b"path,sku\na.png,S-1\n")
+    monkeypatch.setattr(UPath(library.root).fs, needs, silent)
+    with pytest.raises(Unavailable, match="is the store's endpoint reachable"):
+        scan()
+    monkeypatch.setattr(UPath(library.root).fs, "open", silent)
+    with pytest.raises(Unavailable, match="is the store's endpoint reachable"):
+        load_picture(library.folder(DROP), "a.png", None, Limits())
+
+
+def test_credentials_that_expire_lose_no_drop(
+    bucket: Bucket,
+    library: MediaLibrary,
+    scan: Callable[..., ScanReport],
+    pictures: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(9):
+        bucket.put(f"{PREFIX}/{number}.png", pictures["red"].read_bytes() + bytes(number))
+
+    def refused(*args, **options):
+        raise PermissionError("The provided token has expired.")
+
+    with monkeypatch.context() as without:
+        without.setattr(UPath(library.root).fs, "get_file", refused)
+        with pytest.raises(Unavailable, match=r"9 of the 9 files .* token has expired"):
+            scan()
+        bucket.delete(f"{PREFIX}/8.png")
+        bucket.delete(f"{PREFIX}/7.png")
+        assert {row["reason"] for row in rows(scan()).values()} == {"unreadable"}  # few files: a row each
+    assert scan().counts["quarantined"] == 0
+
+
 def test_the_signature_of_a_bucket_needs_one_request(bucket: Bucket, library: MediaLibrary) -> None:
     for number in range(30):
         bucket.put(f"{PREFIX}/{number}/{number}.png", b"x")
@@ -253,7 +296,7 @@ def test_the_signature_of_a_bucket_needs_one_request(bucket: Bucket, library: Me
 
     fs._call_s3 = counted
     try:
-        library.signature(DROP)
+        signature_of(library.entries(DROP))
     finally:
         del fs._call_s3
     assert len(calls) <= 1

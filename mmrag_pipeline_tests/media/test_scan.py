@@ -363,6 +363,18 @@ def test_losing_most_files_stops_with_a_sentence(folder: Path, scan: Scan) -> No
     assert scan(previous=first.table, allow_mass_deletion=True).counts["ok"] == 1
 
 
+def test_after_an_upgrade_the_guard_and_first_seen_still_hold(folder: Path, scan: Scan) -> None:
+    for number in range(4):
+        save(folder / f"{number}.png", size=(40 + number, 40))
+    of_older_version = scan().table.drop_columns(["look"])
+    later = scan(previous=of_older_version, now=NOW + timedelta(days=1))
+    assert later.changed and {row["first_seen"] for row in rows(later).values()} == {NOW}
+    for number in range(3):
+        (folder / f"{number}.png").unlink()
+    with pytest.raises(UserError, match="has lost 3 of its 4 files"):
+        scan(previous=of_older_version)
+
+
 def test_renaming_everything_is_not_a_deletion(folder: Path, scan: Scan) -> None:
     for number in range(4):
         save(folder / "old" / f"{number}.png", size=(40 + number, 40))

@@ -242,7 +242,7 @@ def _plan(
     image_backend: ImageBackendResource,
 ) -> CampaignPlan:
     encoder = clip_encoder.encoder(store.open())
-    encoder.load()  # before the connection: a Milvus Lite file must not stay locked for seconds
+    encoder.load_for_words()  # before the connection: a Milvus Lite file must not stay locked for seconds
     with milvus.connect() as connection:
         return plan_campaign(
             brief,

@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
+from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.embedding.manifest import embed_manifest
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.index.sync import sync_drop
+from mmrag_pipeline.media.catalogue import SHOWN_PROBLEMS
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.media.overview import drop_sheet
@@ -23,7 +24,12 @@ class DropManifestConfig(dg.Config):
     allow_mass_deletion: bool = False
 
 
-@dg.asset(partitions_def=media_drops, group_name="ingest", kinds={"parquet", "pillow"})
+@dg.asset(
+    partitions_def=media_drops,
+    group_name="ingest",
+    kinds={"parquet", "pillow"},
+    retry_policy=WAIT_FOR_STORE,
+)
 def drop_manifest(
     context: dg.AssetExecutionContext,
     config: DropManifestConfig,
@@ -53,8 +59,11 @@ def drop_manifest(
         )
     if report.changed:
         manifests.write(drop.key, report.table)
-    for problem in report.problems:
+    for problem in report.problems[:SHOWN_PROBLEMS]:
         context.log.warning("%s: %s", drop.key, problem)
+    if len(report.problems) > SHOWN_PROBLEMS:
+        more = len(report.problems) - SHOWN_PROBLEMS
+        context.log.warning("%s: and %d more problems of its catalogue", drop.key, more)
     # A quiet night opens no picture; the sheet of the last change stays in the asset's history.
     sheet = drop_sheet(library.folder(drop), report.table, limits=limits) if report.changed else None
     return dg.MaterializeResult(
@@ -63,7 +72,8 @@ def drop_manifest(
             "files_hashed": report.hashed,
             "changed": report.changed,
             "manifest": dg.MetadataValue.path(str(manifests.path(drop.key))),
-            "catalogue_problems": dg.MetadataValue.json(report.problems[:20]),
+            "catalogue_problem_count": len(report.problems),
+            "catalogue_problems": dg.MetadataValue.json(report.problems[:SHOWN_PROBLEMS]),
             **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=drop.key))} if sheet else {}),
         }
     )
@@ -75,6 +85,7 @@ def drop_manifest(
     group_name="ingest",
     kinds={"parquet", "pytorch"},
     pool="encoder",
+    retry_policy=WAIT_FOR_STORE,
 )
 def clip_embeddings(
     context: dg.AssetExecutionContext,
