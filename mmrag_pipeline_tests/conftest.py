@@ -35,24 +35,9 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def small_clip(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The shared small CLIP as a `local-dir:` model name; its preprocessing is written into its config."""
-    import json
-    import shutil
+    from mmrag_pipeline.demo.train.export import recipe_model
 
-    source = shared_data / "clip-weights"
-    folder = tmp_path_factory.mktemp("small-clip")
-    config = json.loads((source / "demo-lite0-clip.json").read_text())
-    preprocess = {
-        "size": 224,
-        "mode": "RGB",
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "interpolation": "bicubic",
-        "resize_mode": "shortest",
-        "fill_color": 0,
-    }
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
-    shutil.copy(source / "demo-lite0-clip.fp16.pt", folder / "open_clip_pytorch_model.bin")
-    return f"local-dir:{folder}"
+    return recipe_model(shared_data / "clip-weights", tmp_path_factory.mktemp("small-clip"))
 
 
 @pytest.fixture

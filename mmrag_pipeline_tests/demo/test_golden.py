@@ -13,12 +13,13 @@ SMALL_WORDS = set(
     "a an and as at by can do find for from have i in is it like me my need nice of on one show that the to we what "
     "who whose with".split()
 )
-TITLES = {"band", "bracelet", "dial", "mesh", "strap"}
+TITLES = {"band", "bracelet", "details", "dial", "mesh", "strap"}
 
 
 def caption_words() -> set[str]:
     """Every word that a training caption may have."""
-    known = [word for table in (words.COLOURS, words.THINGS, words.MATERIALS) for key in table for word in table[key]]
+    tables = (words.COLOURS, words.THINGS, words.MATERIALS, words.VIEWS, words.BACKGROUNDS)
+    known = [word for table in tables for key in table for word in table[key]]
     return set(re.findall(r"[a-z]+", " ".join((*known, *words.FRAMES, *words.CLAUSES)).lower())) | TITLES | SMALL_WORDS
 
 

@@ -6,6 +6,7 @@
 import argparse
 import logging
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import torch
 
 from mmrag_pipeline.demo.train import card, pictures, tower
 from mmrag_pipeline.demo.train.evaluate import Loaded, scores
+from mmrag_pipeline.demo.train.export import export, recipe_model
 from mmrag_pipeline.embedding.model import DEMO_MODEL
 
-BATCH_SHARES = {"clothing": 0.4, "grocery": 0.2, "characters": 0.05, "renders": 0.35}
+BATCH_SHARES = {"clothing": 0.36, "grocery": 0.22, "characters": 0.05, "renders": 0.37}
 """Of every batch; only the renders have colours that are known for certain."""
 
 
@@ -42,7 +44,6 @@ def train(options: argparse.Namespace, used: list[pictures.Picture]) -> None:
     """Both towers, one after the other, and their files."""
     from mmrag_pipeline.demo.train import sentences
     from mmrag_pipeline.demo.train.captions import CaptionPool
-    from mmrag_pipeline.demo.train.export import export
     from mmrag_pipeline.demo.train.joint import JointTraining
     from mmrag_pipeline.demo.train.phrases import wide_phrases
     from mmrag_pipeline.demo.train.student import StudentTraining, class_rows
@@ -50,8 +51,7 @@ def train(options: argparse.Namespace, used: list[pictures.Picture]) -> None:
     torch.manual_seed(options.seed)
     images = tower.ImageTower(tower.imagenet_trunk())
     maps = tower.cached_views(used, tower=images, views=options.views, cache=options.cache, seed=options.seed)
-    with torch.inference_mode():
-        images.centre(tower.features_of(images, maps[0]).mean(0).clone())
+    images.centre(tower.features_of(images, maps[0]).mean(0))
     pool = CaptionPool.build(used, each=30, seed=options.seed)
     counts = Counter(picture.source for picture in used)
     shared = {
@@ -63,15 +63,15 @@ def train(options: argparse.Namespace, used: list[pictures.Picture]) -> None:
     joint = JointTraining(tower=images, maps=maps, sentences=known, **shared)
     joint.fit(steps=options.steps)
 
-    phrases = wide_phrases(count=options.phrases, seed=options.seed) + pool.texts
-    with torch.inference_mode():
-        targets = joint.teacher(sentences.cached_vectors(phrases, cache=options.cache)).clone()
-        vectors = torch.stack([tower.vectors_of(images, view) for view in maps]).clone()
+    wide = wide_phrases(count=options.phrases, seed=options.seed)
+    with torch.no_grad():
+        targets = joint.teacher(torch.cat([sentences.cached_vectors(wide, cache=options.cache), known]))
+    vectors = torch.stack([tower.vectors_of(images, view) for view in maps])
     student = StudentTraining(
         words=sentences.vocabulary_vectors(cache=options.cache),
         images=vectors,
         rows=class_rows(classifier=images.trunk.classifier, project=images.project),
-        phrases=phrases,
+        phrases=wide + pool.texts,
         targets=targets,
         scale=joint.scale,
         **shared,
@@ -94,9 +94,9 @@ def main() -> None:
         kept_out = ("test", "dev") if options.dev else ("test",)
         train(options, [picture for picture in known if picture.part not in kept_out])
     part = "dev" if options.dev else "test"
-    mine = scores(Loaded.from_folder(options.out), known, part=part)
-    recipe = options.data / "clip-weights" / "demo-lite0-clip"
-    theirs = scores(Loaded.from_folder(recipe), known, part=part) if recipe.is_dir() and not options.dev else {}
+    mine = scores(Loaded.named(f"local-dir:{options.out.absolute()}"), known, part=part)
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = scores(Loaded.named(recipe_model(options.data / "clip-weights", Path(folder))), known, part=part)
     print(card.table(mine, theirs))
     if not (options.evaluate or options.dev):
         card.write(options.out / "MODEL_CARD.md", mine=mine, theirs=theirs, known=known, phrases=options.phrases)

@@ -66,9 +66,9 @@ class Loaded:
     encoder: ClipEncoder
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "Loaded":
-        """An open_clip local-dir, at full precision."""
-        loaded = cls(ClipEncoder(ModelSpec.parse(f"local-dir:{folder.absolute()}", precision="fp32")))
+    def named(cls, model: str) -> "Loaded":
+        """A model by any name that MMRAG_CLIP_MODEL takes, at full precision."""
+        loaded = cls(ClipEncoder(ModelSpec.parse(model, precision="fp32")))
         loaded.encoder.load()
         return loaded
 

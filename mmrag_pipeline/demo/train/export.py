@@ -1,6 +1,7 @@
 """Writes the finished towers as an open_clip `local-dir`: one JSON file and one safetensors file in fp16."""
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -54,3 +55,16 @@ def export(*, out: Path, trunk: nn.Module, project: nn.Linear, text: TextTower, 
     weights = out / "open_clip_model.safetensors"
     save_file(half, weights)
     weights.chmod(0o644)  # safetensors writes private files
+
+
+def recipe_model(weights: Path, folder: Path) -> str:
+    """The recipe's model of ../shared/data/clip-weights, copied to `folder`, as the name of a `local-dir:` model.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    config = json.loads((weights / "demo-lite0-clip.json").read_text())
+    described = {"model_cfg": config, "preprocess_cfg": MODEL["preprocess_cfg"]}
+    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    shutil.copy(weights / "demo-lite0-clip.fp16.pt", folder / "open_clip_pytorch_model.bin")
+    return f"local-dir:{folder.absolute()}"

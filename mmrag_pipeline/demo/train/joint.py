@@ -46,9 +46,7 @@ class JointTraining:
         self.names = sentence_vectors(names)
         classifier = tower.trunk.classifier
         self.rows = classifier.weight.detach() - classifier.weight.detach().mean(0)
-        with torch.inference_mode():
-            before = torch.stack([features_of(tower, view).half() for view in maps])
-        self.before = before.clone()  # [views, pictures, 1280]
+        self.before = torch.stack([features_of(tower, view).half() for view in maps])  # [views, pictures, 1280]
         self.trained = [p for stage in tower.trained_stages() for p in stage.parameters()]
         self.started = [p.detach().clone() for p in (*self.trained, tower.project.weight)]
 

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,8 @@ Part = Literal["train", "dev", "test"]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, the things it shows with the words for each, its colours, materials and free captions."""
+    """A picture: the things it shows with words for each, colours, materials, details with how to mention each, and
+    free captions."""
 
     path: Path
     source: str
@@ -33,17 +34,20 @@ class Picture:
     materials: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
     part: Part = "train"
+    details: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def tags(self) -> frozenset[str]:
         """Everything that a caption may claim about it."""
-        return frozenset((*self.things, *self.colours, *self.materials, *map(says, self.sentences)))
+        return frozenset((*self.things, *self.colours, *self.materials, *self.details, *map(says, self.sentences)))
 
     def captions(self, *, count: int, rng: random.Random) -> list[words.Caption]:
         """Different captions for it; a free caption claims only itself."""
         own = [words.Caption(text, frozenset({says(text)})) for text in self.sentences]
         made = [
-            words.describe(things=self.things, colours=self.colours, materials=self.materials, rng=rng)
+            words.describe(
+                things=self.things, colours=self.colours, materials=self.materials, details=self.details, rng=rng
+            )
             for _ in range(count)
         ]
         return list(dict.fromkeys((*own, *made)))
@@ -128,9 +132,34 @@ def renders(root: Path) -> list[Picture]:
         things = {kind: words.THINGS[kind] for kind in kinds}
         colour = words.SAME_COLOURS.get(row["colour"], row["colour"])
         materials = (row["material"],) if row["material"] in words.MATERIALS else ()
-        path = root / row["path"]
-        found.append(Picture(path, "renders", things, colour_family(colour), materials, (row["title"],)))
+        picture = Picture(root / row["path"], "renders", things, colour_family(colour), materials, (row["title"],))
+        picture.details.update(
+            {f"view:{row['view']}": words.VIEWS[row["view"]]}
+            | {f"on:{row['background']}": words.BACKGROUNDS[row["background"]]}
+            | parts_named(row["title"])
+        )
+        found.append(picture)
     return found
+
+
+def parts_named(title: str) -> dict[str, tuple[str, ...]]:
+    """The dial and the strap or bracelet that a watch's title names, the second colour that a figurine's does."""
+    if found := re.search(r" with (.+) dial and (.+) (leather strap|bracelet|mesh band)$", title):
+        dial, colour, band = found.groups()
+        return {
+            f"dial:{dial}": tuple(f"with {words.with_article(name)} dial" for name in colour_words(dial)),
+            f"{band}:{colour}": tuple(f"with {words.with_article(name)} {band}" for name in colour_words(colour)),
+            band: (f"with {words.with_article(band)}", f"on {words.with_article(band)}"),
+        }
+    if found := re.search(r" figurine in .+ and (.+)$", title):
+        second = found[1]
+        return {f"second:{second}": tuple(f"with {name} details" for name in colour_words(second))}
+    return {}
+
+
+def colour_words(colour: str) -> tuple[str, ...]:
+    """Words for a colour by the renderer's name."""
+    return words.COLOURS[words.SAME_COLOURS.get(colour, colour)]
 
 
 def real_pictures(data: Path) -> list[Picture]:

@@ -40,7 +40,7 @@ def sentence_vectors(texts: list[str], *, batch: int = 256) -> torch.Tensor:
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     vectors = torch.zeros(len(texts), WIDTH)
-    with torch.inference_mode():
+    with torch.no_grad():
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             tokens = tokenizer([texts[i] for i in chosen], padding=True, truncation=True, return_tensors="pt")

@@ -64,6 +64,11 @@ class TextTower(nn.Module):
         return self.matrix(self.words[tokens]) + corrections
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        order = (tokens != 0).sum(1).argsort()  # short captions need not be as long as the longest
+        encoded = torch.cat([self._encoded(tokens[some]) for some in order.split(128)])
+        return encoded[order.argsort()]
+
+    def _encoded(self, tokens: torch.Tensor) -> torch.Tensor:
         length = int((tokens != 0).sum(1).max())  # the mask is causal: what follows the longest caption changes nothing
         tokens = tokens[:, :length]
         states = self.embedding(tokens) + self.positional_embedding[:length]

@@ -64,7 +64,7 @@ class ImageTower(nn.Module):
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """[n, 3, 224, 224] -> [n, *MAPS], by the frozen stages."""
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.trunk.blocks[:FROZEN_STAGES](self.trunk.bn1(self.trunk.conv_stem(pixels)))
 
     def features(self, maps: torch.Tensor) -> torch.Tensor:
@@ -131,12 +131,14 @@ def cached_views(
     ]
 
 
+@torch.no_grad()
 def features_of(tower: ImageTower, maps: np.ndarray) -> torch.Tensor:
     """[n, *MAPS] float16 -> features [n, 1280], in batches."""
     starts = range(0, len(maps), 64)
     return torch.cat([tower.features(torch.from_numpy(maps[at : at + 64].astype(np.float32))) for at in starts])
 
 
+@torch.no_grad()
 def vectors_of(tower: ImageTower, maps: np.ndarray) -> torch.Tensor:
     """[n, *MAPS] float16 -> unit vectors [n, 512], in batches."""
     return normalize(tower.project(features_of(tower, maps)), dim=-1)

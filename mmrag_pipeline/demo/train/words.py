@@ -66,7 +66,7 @@ THINGS: dict[str, tuple[str, ...]] = {
     "blazer": ("blazer", "suit jacket", "sport coat"),
     "blouse": ("blouse", "ladies' blouse"),
     "body": ("baby bodysuit", "onesie", "romper", "baby grow"),
-    "dress": ("dress", "gown", "frock", "evening gown"),
+    "dress": ("dress", "gown", "frock"),
     "hat": ("hat", "cap", "headwear"),
     "hoodie": ("hoodie", "hooded sweatshirt", "hooded sweater"),
     "longsleeve": ("long sleeve top", "longsleeve", "long-sleeved shirt", "sweater", "jumper", "pullover"),
@@ -87,8 +87,8 @@ THINGS: dict[str, tuple[str, ...]] = {
     "cape": ("cape", "cloak", "mantle"),
     "figurine": ("figurine", "figure", "collectible figure", "statue", "collectible", "toy figure"),
     # their styles
-    "chronograph watch": ("chronograph watch", "chronograph", "sports watch"),
-    "diver watch": ("diver watch", "diving watch", "dive watch"),
+    "chronograph watch": ("chronograph watch", "chronograph", "sports watch", "racing watch"),
+    "diver watch": ("diver watch", "diving watch", "dive watch", "waterproof watch"),
     "dress watch": ("dress watch", "elegant watch"),
     "tote bag": ("tote bag", "tote", "shopper"),
     "crossbody bag": ("crossbody bag", "shoulder bag", "messenger bag"),
@@ -98,18 +98,24 @@ THINGS: dict[str, tuple[str, ...]] = {
     "high-top sneakers": ("high-top sneakers", "high tops", "basketball shoes"),
     "ankle boots": ("ankle boots", "boots", "leather boots", "boot"),
     "high heel pumps": ("high heel pumps", "high heels", "pumps", "stilettos", "heels"),
-    "evening gown": ("evening gown", "gown", "ball gown", "long dress"),
+    "evening gown": ("evening gown", "gown", "ball gown", "long dress", "full-length gown"),
     "cocktail dress": ("cocktail dress", "party dress", "short dress"),
     "sheath dress": ("sheath dress", "pencil dress"),
     "wrap dress": ("wrap dress",),
     "tiered dress": ("tiered dress", "ruffled dress"),
     "hooded cape": ("hooded cape", "hooded cloak", "cape with a hood"),
-    "superhero figurine": ("superhero figurine", "superhero", "hero figure", "superhero statue"),
-    "astronaut figurine": ("astronaut figurine", "astronaut", "spaceman figure"),
-    "robot figurine": ("robot figurine", "robot", "toy robot"),
-    "wizard figurine": ("wizard figurine", "wizard", "magician figure", "sorcerer statue"),
-    "knight figurine": ("knight figurine", "knight", "knight in armour"),
-    "cat figurine": ("cat figurine", "cat", "cat figure", "kitten statue"),
+    "superhero figurine": (
+        "superhero figurine",
+        "superhero",
+        "hero figure",
+        "superhero statue",
+        "superhero with a cape",
+    ),
+    "astronaut figurine": ("astronaut figurine", "astronaut", "spaceman figure", "astronaut in a space suit"),
+    "robot figurine": ("robot figurine", "robot", "toy robot", "small android"),
+    "wizard figurine": ("wizard figurine", "wizard", "magician figure", "sorcerer statue", "wizard with a beard"),
+    "knight figurine": ("knight figurine", "knight", "knight in armour", "armoured swordsman", "crusader figure"),
+    "cat figurine": ("cat figurine", "cat", "cat figure", "kitten statue", "small toy cat"),
     "mug": ("mug", "coffee mug", "cup"),
     "teapot": ("teapot", "tea pot"),
     "vase": ("vase", "flower vase"),
@@ -159,6 +165,27 @@ MATERIALS: dict[str, tuple[str, ...]] = {
     "marble": ("marble", "stone"),
     "matte": ("matte", "matt"),
     "glossy": ("glossy", "shiny", "polished"),
+}
+#: the renderer's views and backgrounds -> how a caption ends that mentions them
+VIEWS: dict[str, tuple[str, ...]] = {
+    "front": ("from the front", "in front view"),
+    "back": ("from the back", "in back view", "shown from the rear"),
+    "side": ("from the side", "in side view", "in profile"),
+    "three-quarter": ("from an angle", "in three-quarter view"),
+    "top": ("from above", "in top view"),
+    "detail": ("close-up", "in detail", "up close"),
+}
+BACKGROUNDS: dict[str, tuple[str, ...]] = {
+    "white": ("on white", "on a white background"),
+    "grey": ("on grey", "on a grey background"),
+    "dark": ("on black", "on a dark background", "on a black background"),
+    "desk": ("on a desk", "on a wooden table", "on a table"),
+    "dark desk": ("on a desk", "on a dark table", "on a table"),
+    "blue pastel": ("on light blue", "on a light blue background", "on pastel blue"),
+    "mint pastel": ("on mint", "on a light green background", "on pastel green"),
+    "pink pastel": ("on pink", "on a light pink background", "on pastel pink"),
+    "lilac pastel": ("on lilac", "on a light purple background", "on pastel purple"),
+    "cream pastel": ("on cream", "on a beige background", "on an off-white background"),
 }
 FRAMES = (
     "{}",
@@ -216,9 +243,10 @@ def describe(
     things: dict[str, tuple[str, ...]],
     colours: tuple[str, ...],
     materials: tuple[str, ...],
+    details: dict[str, tuple[str, ...]],
     rng: random.Random,
 ) -> Caption:
-    """A caption for a thing with these tags: each colour and material is named or left out at random."""
+    """A caption for a thing with these tags: each colour, material and detail is named or left out at random."""
     thing = rng.choice(list(things))
     words = things[thing]
     noun = words[0] if rng.random() < 0.45 else rng.choice(words)
@@ -235,6 +263,9 @@ def describe(
     if colour and rng.random() < 0.1:  # the colour alone, so that it is learned apart from the thing
         return Caption(f"something {colour}", frozenset({name for name in tags if name in COLOURS}))
     phrase = noun_phrase(noun, colour=colour, material=material, rng=rng)
+    if details and rng.random() < 0.35:
+        name = rng.choice(list(details))
+        return Caption(f"{phrase} {rng.choice(details[name])}", frozenset({*tags, name}))
     frame = rng.choice(FRAMES)
     if frame.startswith(("a ", "the ")) and frame.endswith(" {}") and len(frame) < 10:
         phrase = phrase.removeprefix("an ").removeprefix("a ")
