@@ -1,13 +1,14 @@
 """Phrases far beyond the captions, for the text tower to learn from its teacher: things, what they are, colours.
 
-The names and definitions of the 21,841 things of ImageNet (WordNet's, in timm's metadata), things in colours, and
-captions said in a longer way.
+The names and definitions of the 21,841 things of ImageNet (WordNet's, in timm's metadata), the words of open_clip's
+vocabulary, alone and beside a thing, things in colours, and captions said in a longer way.
 """
 
 import random
 
 from timm.data import ImageNetInfo
 
+from mmrag_pipeline.demo.train.sentences import vocabulary_words
 from mmrag_pipeline.demo.train.words import COLOURS, FRAMES, MATERIALS, THINGS, with_article
 
 _PURPOSES = (
@@ -41,6 +42,7 @@ _QUESTIONS = (
     "the {colour} {noun} of the autumn drop",
     "{thing} like the one in the catalogue",
 )
+_BESIDE = ("{noun} for {word}", "{word} {noun}", "{noun} with {word}", "{noun} of the {word}")
 
 
 def wide_phrases(*, count: int, seed: int) -> list[str]:
@@ -57,6 +59,9 @@ def wide_phrases(*, count: int, seed: int) -> list[str]:
     own = [word for words in THINGS.values() for word in words]
     colours = [word for words in COLOURS.values() for word in words]
     materials = [word for words in MATERIALS.values() for word in words]
+    every_word = vocabulary_words()
+    for word in every_word:
+        phrases += [word, rng.choice(_BESIDE).format(noun=rng.choice(own), word=word)]
     while len(phrases) < count:
         noun = rng.choice(own) if rng.random() < 0.5 else rng.choice(names)
         colour = rng.choice(colours)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from mmrag_pipeline.demo.train.text import VOCABULARY
+
 WIDTH = 384
 
 
@@ -15,17 +17,21 @@ def word_of(piece: str) -> str:
     return word if piece.endswith("</w>") and word.isascii() and word.isalpha() and len(word) > 2 else ""
 
 
-def vocabulary_vectors(*, cache: Path) -> torch.Tensor:
-    """(49408, 384) centred MiniLM vectors of the vocabulary's whole words; zeros for its other entries."""
+def vocabulary_words() -> dict[str, int]:
+    """The whole words of open_clip's vocabulary and their numbers in it."""
     from open_clip.tokenizer import SimpleTokenizer
 
+    return {word: number for number, piece in SimpleTokenizer().decoder.items() if (word := word_of(piece))}
+
+
+def vocabulary_vectors(*, cache: Path) -> torch.Tensor:
+    """(49408, 384) centred MiniLM vectors of the vocabulary's whole words; zeros for its other entries."""
     file = cache / "vocabulary.pt"
     if not file.exists():
-        pieces = SimpleTokenizer().decoder
-        table = torch.zeros(len(pieces), WIDTH)
-        wanted = {number: word for number, piece in pieces.items() if (word := word_of(piece))}
-        vectors = sentence_vectors(list(wanted.values()))
-        table[list(wanted)] = (vectors - vectors.mean(0)) * WIDTH**0.5
+        table = torch.zeros(VOCABULARY, WIDTH)
+        wanted = vocabulary_words()
+        vectors = sentence_vectors(list(wanted))
+        table[list(wanted.values())] = (vectors - vectors.mean(0)) * WIDTH**0.5
         torch.save(table, file)
     return torch.load(file, weights_only=True)
 

@@ -13,14 +13,14 @@ from torch.nn.functional import normalize
 CONTEXT = 24
 #: how often a token must do in training with its MiniLM vector alone, as a word without correction does
 WITHOUT_CORRECTION = 0.25
-WIDTH = 128
+WIDTH = 192
 VOCABULARY = 49408
 CONFIG = {
     "context_length": CONTEXT,
     "vocab_size": VOCABULARY,
     "width": WIDTH,
     "heads": 4,
-    "layers": 1,
+    "layers": 2,
     "mlp_ratio": 2.0,
 }
 
