@@ -16,6 +16,7 @@ from rich.console import Console
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.demo.delivery import deliver, deliver_briefs, packaged_drops
+from mmrag_pipeline.demo.golden import ask_golden
 from mmrag_pipeline.demo.runs import DagsterRuns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.find import find, write_sheet
@@ -70,6 +71,12 @@ def play(settings: Settings, console: Console) -> None:
         _ingest(runs, console, totals, [drops[key] for key in later], media_root)
         _heading(console, "Searches")
         sheets = _search(settings, console)
+        golden = ask_golden(settings)
+        console.print(
+            f"  {golden.queries} golden queries, each with a word that no caption of the demo model's training has: "
+            f"the first picture is right for {golden.first:.0%}, R@10 {golden.ten:.2f}",
+            highlight=False,
+        )
         _heading(console, f"The campaign {CAMPAIGN!r} is planned and pictured (preview backend: offline, free)")
         gallery = _campaign(runs, console, totals)
 

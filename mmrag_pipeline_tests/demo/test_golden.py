@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from mmrag_pipeline.demo.golden import GOLDEN
 from mmrag_pipeline.demo.train import words
-from mmrag_pipeline.demo.train.evaluate import GOLDEN, library_pictures
+from mmrag_pipeline.demo.train.evaluate import library_pictures
 from mmrag_pipeline.quality.golden import ASKED_FOR, golden_queries
 
 SMALL_WORDS = set(

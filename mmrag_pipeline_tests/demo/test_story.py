@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from typer.testing import CliRunner
 
 from mmrag_pipeline.cli import app
 from mmrag_pipeline.demo.delivery import PACKAGED_LIBRARY
+from mmrag_pipeline.demo.golden import GOLDEN
 from mmrag_pipeline.demo.story import play
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.quality.golden import golden_queries
 from mmrag_pipeline.settings import load_settings
 
 
@@ -36,6 +39,8 @@ def titles() -> dict[tuple[str, str], str]:
 def test_the_story_finds_what_is_asked_and_does_nothing_twice(tmp_path: Path) -> None:
     said = played()
     assert "Done in" in said
+    asked, first, ten = re.search(r"(\d+) golden queries, .* right for (\d+)%, R@10 (\d\.\d+)", said).groups()
+    assert int(asked) == len(golden_queries(GOLDEN)) and int(first) >= 60 and float(ten) >= 0.9
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / ".mmrag").rglob("images/*")}
     assert len(first) == 8  # four pictures and their sidecars
 

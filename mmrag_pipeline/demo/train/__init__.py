@@ -5,9 +5,6 @@
     python -m mmrag_pipeline.demo.train --out OUT --renders FOLDER --data ../shared/data
     python -m mmrag_pipeline.demo.train --evaluate
 
-The committed model was made by the version before this one, which kept the whole trunk frozen and had no teacher; this
-one has not made a model yet (issue 4).
-
 words, phrases      synonyms and caption templates; phrases beyond the captions
 colours             the colour of a garment, measured
 pictures, captions  the pictures, their tags, the split; what is said of them

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mmrag_pipeline.demo.delivery import PACKAGED_LIBRARY
+from mmrag_pipeline.demo.golden import GOLDEN
 from mmrag_pipeline.demo.train.pictures import Part, Picture
 from mmrag_pipeline.demo.train.words import COLOURS, THINGS, with_article
 from mmrag_pipeline.embedding.clip import ClipEncoder
@@ -31,7 +32,6 @@ from mmrag_pipeline.quality.recall import recall_at
 from mmrag_pipeline.store import Store
 
 log = logging.getLogger(__name__)
-GOLDEN = Path(__file__).parents[1] / "golden.csv"
 TEN_CLASSES = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
 
 SPEED = "pictures a second, from JPEG files"
