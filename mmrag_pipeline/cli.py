@@ -6,8 +6,12 @@ import functools
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
@@ -24,6 +28,24 @@ app = typer.Typer(
 )
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
+
+DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+class MediaType(StrEnum):
+    """What `mmrag search --media-type` takes."""
+
+    image = "image"
+    video = "video"
+
+
+class Origin(StrEnum):
+    """What `mmrag search --origin` takes."""
+
+    library = "library"
+    generated = "generated"
+    any = "any"
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -62,32 +84,89 @@ def demo() -> None:
 def search(
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     image: Annotated[Path | None, typer.Option(help="A picture to look for, alone or with words.")] = None,
+    image_weight: Annotated[float, typer.Option(min=0, max=1, help="The picture's share beside words.")] = 0.5,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many results.")] = 3,
+    page: Annotated[int, typer.Option(min=1, help="Which k of them: 2 for those after the first k.")] = 1,
     product_line: Annotated[str | None, typer.Option(help="Only this product line.")] = None,
     drop: Annotated[str | None, typer.Option(help="Only this drop, <product_line>__<drop>.")] = None,
+    sku: Annotated[str | None, typer.Option(help="Only this sku.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag; may be given several times.")] = None,
+    media_type: Annotated[MediaType | None, typer.Option(help="Only stills, or only frames of videos.")] = None,
+    origin: Annotated[Origin, typer.Option(help="The library's own, or what campaigns made.")] = Origin.library,
+    since: Annotated[datetime | None, typer.Option(formats=DATES, help="Ingested then or later.")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=DATES, help="Ingested before then.")] = None,
+    min_width: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
+    min_height: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="Only with at least this cosine.")] = None,
+    diversity: Annotated[float, typer.Option(min=0, max=1, help="0: the nearest; more: unlike each other.")] = 0.0,
     sheet: Annotated[Path | None, typer.Option(help="Write the results as one picture.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say how the answer came about.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find pictures by words, by a picture, or by both. Scores are cosines: compare them within one search only."""
     from mmrag_pipeline.find import find, write_sheet
+    from mmrag_pipeline.index.filter import Filter
 
     settings = load_settings()
-    results = find(settings, text=text, image=image, k=k, product_line=product_line, drop=drop)
+    zone = ZoneInfo(settings.timezone)
+    where = Filter(
+        product_line=product_line,
+        drop=drop,
+        sku=sku,
+        tags=tuple(tag or ()),
+        media_type=media_type and media_type.value,
+        origin=None if origin is Origin.any else origin.value,
+        since=since and since.replace(tzinfo=zone),
+        until=until and until.replace(tzinfo=zone),
+        min_width=min_width,
+        min_height=min_height,
+    )
+    options = {"image_weight": image_weight, "min_score": min_score, "diversity": diversity}
+    results = find(settings, text=text, image=image, where=where, k=k, offset=(page - 1) * k, **options)
     if as_json:
-        print(json.dumps([hit.to_json() for hit in results.hits], indent=1, ensure_ascii=False))
+        hits: Any = [hit.to_json() for hit in results.hits]
+        found = {"hits": hits, "explanation": asdict(results.explanation)} if explain else hits
+        print(json.dumps(found, indent=1, ensure_ascii=False))
     elif not results.hits:
         out.print(_plain(results.why_empty))
     else:
         table = Table("#", "score", "title", "drop", Column("path", overflow="fold"))
         for hit in results.hits:
-            where = hit.path if hit.frame_ms is None else f"{hit.path} at {hit.frame_ms / 1000:.2f} s"
-            cells = (str(hit.rank), f"{hit.score:.3f}", hit.title, hit.drop, where)
+            place = hit.path if hit.frame_ms is None else f"{hit.path} at {hit.frame_ms / 1000:.2f} s"
+            cells = (str(hit.rank), f"{hit.score:.3f}", hit.title, hit.drop, place)
             table.add_row(*map(_plain, cells))
         out.print(table)
+    if explain and not as_json:
+        how = results.explanation
+        out.print(
+            _plain(
+                f"model {how.fingerprint}; collection {how.collection} ({how.index}); filter {how.filter or 'none'}; "
+                f"{how.candidates} candidates asked for; query encoded in {1000 * how.encode_s:.1f} ms, searched in "
+                f"{1000 * how.search_s:.1f} ms"
+            )
+        )
     if sheet is not None:
         write_sheet(settings, results, sheet)
         if not as_json:
             out.print(f"contact sheet: {_plain(str(sheet))}")
+
+
+@app.command()
+@told_plainly
+def rollback() -> None:
+    """Point the alias back at the collection that was live before; a second time, at the one before that."""
+    from mmrag_pipeline import wiring
+    from mmrag_pipeline.index.milvus import connect
+    from mmrag_pipeline.index.publish import rollback as roll_back
+
+    with connect(wiring.milvus(load_settings())) as milvus:
+        done = roll_back(milvus)
+        out.print(
+            _plain(f"{milvus.alias} -> {done.collection}, was {done.previous}; {milvus.count(done.collection)} rows")
+        )
+    out.print(
+        "The next nightly_reindex compares it with the library again: stop that schedule until the cause is mended."
+    )
 
 
 @app.command()

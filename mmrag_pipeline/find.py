@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from PIL import Image
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.index.filter import IN_LIBRARY, Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import connect
-from mmrag_pipeline.index.search import SearchRequest, search, why_empty
+from mmrag_pipeline.index.search import Explanation, SearchRequest, answer, why_empty
 from mmrag_pipeline.media.decode import open_picture
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.pictures import load_picture
@@ -22,10 +24,11 @@ from mmrag_pipeline.settings import Settings
 
 @dataclass(frozen=True)
 class Results:
-    """The hits, best first; `why_empty` is a sentence when there are none."""
+    """The hits, best first, and how they were found; `why_empty` is a sentence when there are none."""
 
     query: str
     hits: list[Hit]
+    explanation: Explanation
     why_empty: str
 
 
@@ -34,11 +37,10 @@ def find(
     *,
     text: str | None = None,
     image: Path | None = None,
-    k: int = 3,
-    product_line: str | None = None,
-    drop: str | None = None,
+    where: Filter = IN_LIBRARY,
+    **options: Any,
 ) -> Results:
-    """Search the live collection with the settings in force.
+    """Search the live collection with the settings in force; `options` are further fields of `SearchRequest`.
 
     Raises:
         UserError: nothing to look for, an unreadable picture, or no collection made with the model in force.
@@ -48,17 +50,16 @@ def find(
     request = SearchRequest(
         text=text.strip() if text else None,
         image=_open(image, settings) if image else None,
-        k=k,
-        product_line=product_line,
-        drop=Drop.parse(drop).key if drop else None,
+        where=replace(where, drop=Drop.parse(where.drop).key) if where.drop else where,
+        **options,
     )
     encoder = wiring.encoder(settings)
     encoder.load_for_words()  # before the connection: a Milvus Lite file must not stay locked for seconds
     with connect(wiring.milvus(settings)) as milvus:
-        hits = search(milvus, encoder, request)
-        reason = "" if hits else why_empty(milvus, request)
+        found = answer(milvus, encoder, request)
+        reason = "" if found.hits else why_empty(milvus, request)
     query = " + ".join(part for part in (request.text, image and image.name) if part)
-    return Results(query=query, hits=hits, why_empty=reason)
+    return Results(query=query, hits=found.hits, explanation=found.explanation, why_empty=reason)
 
 
 def write_sheet(settings: Settings, results: Results, path: Path) -> None:

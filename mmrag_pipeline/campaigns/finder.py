@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmrag_pipeline.embedding.model import Encoder
+from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.search import SearchRequest, items, search
@@ -17,7 +18,7 @@ class MilvusReferenceFinder:
         self._encoder = encoder
 
     def by_text(self, text: str, *, product_line: str | None, min_score: float | None, limit: int) -> list[Hit]:
-        request = SearchRequest(text=text, product_line=product_line, min_score=min_score, k=limit)
+        request = SearchRequest(text=text, where=Filter(product_line=product_line), min_score=min_score, k=limit)
         return search(self._milvus, self._encoder, request)
 
     def by_sku(self, sku: str, *, product_line: str | None, limit: int) -> list[Hit]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.search import SearchRequest, items, search
@@ -41,7 +42,7 @@ def ask_golden(settings: Settings) -> GoldenScores:
         rows = {hit.media_id: row for row, hit in enumerate(library)}
         for query in golden_queries(GOLDEN):
             right = [row for row, hit in enumerate(library) if query.grade(_described(hit)) == ASKED_FOR]
-            hits = search(milvus, encoder, SearchRequest(text=query.query, k=10, media_type="image"))
+            hits = search(milvus, encoder, SearchRequest(text=query.query, k=10, where=Filter(media_type="image")))
             ranked = [rows[hit.media_id] for hit in hits]
             first.append(recall_at(1, ranked, right))
             ten.append(recall_at(10, ranked, right))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,10 @@ import numpy as np
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.failures import is_gone
-from mmrag_pipeline.index.filter import both, equals
+from mmrag_pipeline.index.filter import IN_LIBRARY, Filter
 from mmrag_pipeline.index.hit import HIT_FIELDS, Hit, to_hit
 from mmrag_pipeline.index.milvus import Milvus
-from mmrag_pipeline.index.schema import LIBRARY, CollectionInfo
+from mmrag_pipeline.index.schema import CollectionInfo
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,57 +23,68 @@ if TYPE_CHECKING:
     from mmrag_pipeline.embedding.model import Encoder
 
 MAX_K = 1000
+MAX_OFFSET = 4000
+POOL = 100
+"""Among how many of the nearest a diverse answer is chosen."""
 _WINDOW = 16_384  # most rows a server returns for one search
 _SAME = 1e-6  # scores closer than this are equal: float32 noise must not decide an order
 
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What to look for (words, a picture, or both) and where; a filter that is None does not filter.
+    """What to look for (words, a picture, or both) and among what.
 
-    `image_weight` is the picture's share, 0 to 1, when there are words too. `one_per_content` keeps the first
-    of items with equal bytes. Generated pictures are only found with `origin="generated"`, or with all others
-    when `origin` is None.
+    `image_weight` is the picture's share, 0 to 1, when there are words too. `one_per_content` keeps the first of items
+    with equal bytes. `offset` leaves out that many of the best. `diversity`, 0 to 1, is how much unlikeness to the hits
+    before it counts against likeness to the query (see `mmr`); scores stay cosines to the query.
     """
 
     text: str | None = None
     image: Image.Image | None = None
     k: int = 3
-    product_line: str | None = None
-    drop: str | None = None
-    sku: str | None = None
-    media_type: str | None = None
-    origin: str | None = LIBRARY
+    offset: int = 0
+    where: Filter = IN_LIBRARY
     min_score: float | None = None
     one_per_content: bool = True
     image_weight: float = 0.5
-
-    def filter(self) -> str:
-        """The Milvus expression; "" for none. Raises UserError for a value that no row can have."""
-        return attribute_filter(
-            product_line=self.product_line,
-            drop=self.drop,
-            sku=self.sku,
-            media_type=self.media_type,
-            origin=self.origin,
-        )
+    diversity: float = 0.0
 
 
-def attribute_filter(**values: str | None) -> str:
-    return both(*(equals(name, value) for name, value in values.items() if value is not None))
+@dataclass(frozen=True)
+class Explanation:
+    """How an answer came about; times in seconds, `candidates` are the rows that Milvus was asked for in the end."""
+
+    fingerprint: str
+    collection: str
+    index: str
+    filter: str
+    candidates: int
+    encode_s: float
+    search_s: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits, best first, and how they were found."""
+
+    hits: list[Hit]
+    explanation: Explanation
 
 
 def search(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> list[Hit]:
-    """The `k` most similar items, by score and then by drop, path and frame.
+    """The hits of `answer`."""
+    return answer(milvus, encoder, request).hits
+
+
+def answer(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> Answer:
+    """The `k` most similar items after the first `offset`, by score and then by drop, path and frame.
 
     Raises:
-        UserError: nothing to look for, no live collection yet, or one of another model.
+        UserError: nothing to look for, a filter that no row can satisfy, no live collection yet, or one of another
+            model.
     """
-    expression = request.filter()
-    if not 1 <= request.k <= MAX_K:
-        raise UserError(f"k is {request.k}: ask for 1 to {MAX_K} results.")
-    if not (request.text and request.text.strip()) and request.image is None:
-        raise UserError("there is nothing to look for: give words or a picture.")
+    expression = request.where.expression()
+    _require_sense(request)
     live = _require_live(milvus)
     if (live.fingerprint, live.dim) != (encoder.fingerprint, encoder.dim):
         raise UserError(
@@ -80,15 +92,33 @@ def search(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> list[Hit
             f"{encoder.fingerprint}: materialise clip_embeddings for every drop and run the nightly_reindex job, "
             f"or set MMRAG_CLIP_MODEL back."
         )
+    started = time.perf_counter()
     vector = query_vector(encoder, request)
+    encoded = time.perf_counter()
     while True:
         try:
-            return _nearest(milvus, live.name, vector, expression, request)
+            hits, candidates = _nearest(milvus, live.name, vector, expression, request)
+            break
         except Exception as error:
             again = _require_live(milvus) if is_gone(error) else live
             if again.name == live.name or again.fingerprint != live.fingerprint:
                 raise
             live = again  # swapped and dropped between looking up the alias and searching
+    times = {"encode_s": encoded - started, "search_s": time.perf_counter() - encoded}
+    explanation = Explanation(live.fingerprint, live.name, live.index, expression, candidates, **times)
+    return Answer(hits, explanation)
+
+
+def _require_sense(request: SearchRequest) -> None:
+    if not 1 <= request.k <= MAX_K:
+        raise UserError(f"k is {request.k}: ask for 1 to {MAX_K} results.")
+    if not 0 <= request.offset <= MAX_OFFSET:
+        raise UserError(f"offset is {request.offset}: leave out 0 to {MAX_OFFSET} results; narrow the filter instead.")
+    for name in ("diversity", "image_weight"):
+        if not 0 <= getattr(request, name) <= 1:
+            raise UserError(f"{name} is {getattr(request, name):g}: give 0 to 1.")
+    if not (request.text and request.text.strip()) and request.image is None:
+        raise UserError("there is nothing to look for: give words or a picture.")
 
 
 def query_vector(encoder: Encoder, request: SearchRequest) -> np.ndarray:
@@ -124,7 +154,7 @@ def items(
         UserError: no live collection yet, or a value that no item can have.
     """
     live = _require_live(milvus)
-    expression = attribute_filter(sku=sku, product_line=product_line, drop=drop, origin=LIBRARY)
+    expression = Filter(sku=sku, product_line=product_line, drop=drop).expression()
     found = (to_hit(row["id"], 1.0, row) for page in milvus.rows(live.name, HIT_FIELDS, expression) for row in page)
     if one_per_content:
         ordered: Iterable[Hit] = _first_of_content(sorted(found, key=lambda hit: hit.place))
@@ -140,14 +170,12 @@ def why_empty(milvus: Milvus, request: SearchRequest) -> str:
         return _nothing_live(milvus)
     if not milvus.count(live.name):
         return f"the live collection {live.name} holds no items: ingest a drop."
-    named = {
-        name: value
-        for name in ("product_line", "drop", "sku", "media_type", "origin")
-        if (value := getattr(request, name)) is not None
-    }
-    if named and not milvus.count(live.name, request.filter()):
-        filters = ", ".join(f"{name} {value!r}" for name, value in named.items())
-        return f"no item has {filters}: widen the filter."
+    expression = request.where.expression()
+    found = milvus.count(live.name, expression) if expression else 0
+    if expression and not found:
+        return f"no item has {request.where}: widen the filter."
+    if request.offset:
+        return f"there are no more than {request.offset} results: ask for an earlier page."
     if request.min_score is not None:
         return f"no item reaches a score of {request.min_score:g}: lower it."
     return "the items were deleted meanwhile: search again."
@@ -165,11 +193,17 @@ def _nothing_live(milvus: Milvus) -> str:
     return f"nothing is indexed yet ({where}): run `mmrag demo`, or ingest a drop."
 
 
-def _nearest(milvus: Milvus, collection: str, vector: np.ndarray, expression: str, request: SearchRequest) -> list[Hit]:
-    """Fetch more until k distinct items are found and no item outside ties with the last of them."""
-    limit = 2 * request.k + 8
+def _nearest(
+    milvus: Milvus, collection: str, vector: np.ndarray, expression: str, request: SearchRequest
+) -> tuple[list[Hit], int]:
+    """Fetch more until enough distinct items are found and no item outside ties with the last of them."""
+    wanted = request.offset + request.k
+    if request.diversity:
+        wanted = max(wanted, POOL)
+    limit = min(2 * wanted + 8, _WINDOW)
+    fields = (*HIT_FIELDS, "embedding") if request.diversity else HIT_FIELDS
     while True:
-        found = milvus.search(collection, vector, limit=limit, fields=HIT_FIELDS, filter=expression)
+        found = milvus.search(collection, vector, limit=limit, fields=fields, filter=expression)
         hits = sorted(
             (to_hit(media_id, score, fields) for media_id, score, fields in found),
             key=lambda hit: (-round(hit.score / _SAME), hit.place),
@@ -177,9 +211,38 @@ def _nearest(milvus: Milvus, collection: str, vector: np.ndarray, expression: st
         kept = [hit for hit in hits if request.min_score is None or hit.score >= request.min_score]
         distinct = list(_first_of_content(kept)) if request.one_per_content else kept
         complete = len(found) < limit or limit >= _WINDOW or len(kept) < len(hits)
-        if complete or (len(distinct) >= request.k and distinct[request.k - 1].score - hits[-1].score > 2 * _SAME):
-            return _ranked(distinct, request.k)
+        if complete or (len(distinct) >= wanted and distinct[wanted - 1].score - hits[-1].score > 2 * _SAME):
+            break
         limit = min(4 * limit, _WINDOW)
+    if request.diversity:
+        vectors = {media_id: row["embedding"] for media_id, _, row in found}
+        pool = distinct[:wanted]
+        distinct = mmr(
+            pool,
+            np.array([vectors[hit.media_id] for hit in pool], dtype=np.float32),
+            diversity=request.diversity,
+            count=request.offset + request.k,
+        )
+    return _ranked(distinct[request.offset :], request.k, first=request.offset + 1), limit
+
+
+def mmr(hits: Sequence[Hit], vectors: np.ndarray, *, diversity: float, count: int) -> list[Hit]:
+    """The first `count` of `hits` by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
+
+    `vectors` [hits, dim] are their unit vectors. Each pick has the highest
+    (1 - diversity) * score - diversity * (highest cosine to those picked before).
+    """
+    scores = np.array([hit.score for hit in hits], dtype=np.float32)
+    nearest = np.full(len(hits), -np.inf, dtype=np.float32)
+    picked: list[int] = []
+    while len(picked) < min(count, len(hits)):
+        likeness = nearest if picked else np.zeros(len(hits), dtype=np.float32)
+        marginal = (1 - diversity) * scores - diversity * likeness
+        marginal[picked] = -np.inf
+        best = int(marginal.argmax())
+        picked.append(best)
+        nearest = np.maximum(nearest, vectors @ vectors[best])
+    return [hits[row] for row in picked]
 
 
 def _first_of_content(hits: Iterable[Hit]) -> Iterator[Hit]:
@@ -190,5 +253,5 @@ def _first_of_content(hits: Iterable[Hit]) -> Iterator[Hit]:
             yield hit
 
 
-def _ranked(hits: Iterable[Hit], limit: int) -> list[Hit]:
-    return [hit.ranked(rank) for rank, hit in zip(range(1, limit + 1), hits, strict=False)]
+def _ranked(hits: Iterable[Hit], limit: int, *, first: int = 1) -> list[Hit]:
+    return [hit.ranked(rank) for rank, hit in zip(range(first, first + limit), hits, strict=False)]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.search import SearchRequest, items, search, why_empty
-from mmrag_pipeline_tests.index.library import BAGS, WATCHES, FakeEncoder, Item, picture
+from mmrag_pipeline.index.filter import Filter
+from mmrag_pipeline.index.hit import Hit
+from mmrag_pipeline.index.search import SearchRequest, answer, items, mmr, search, why_empty
+from mmrag_pipeline_tests.index.library import BAGS, NOW, WATCHES, FakeEncoder, Item, picture
 
 ENCODER = FakeEncoder()
 
@@ -78,7 +82,7 @@ def test_ties_are_ordered_by_place_and_copies_do_not_crowd_out(milvus, sync):
 
 def test_filters(library):
     def found(**filters):
-        hits = search(library, ENCODER, SearchRequest(text="golden watch", k=10, **filters))
+        hits = search(library, ENCODER, SearchRequest(text="golden watch", k=10, where=Filter(**filters)))
         return {hit.path for hit in hits}
 
     assert found(product_line="vela") == set(BAGS.items)
@@ -86,19 +90,84 @@ def test_filters(library):
     assert found(sku="L-1") == {"gold.jpg", "gold-side.jpg"}
     assert found(origin="generated") == set()
     assert len(found(origin=None)) == 6
-    assert found(min_score=0.9999) == {"gold.jpg"}
     assert found(product_line='x" or 1==1 or "') == set()
+    assert found(tags=("gold",)) == found(tags=("gold", "metal")) == {"gold.jpg"}
+    assert found(tags=("gold", "wood")) == found(tags=("gol",)) == set()
+    assert found(min_width=640, min_height=480, product_line="vela") == set(BAGS.items)
+    assert found(min_width=641) == found(min_height=481) == set()
+    assert found(since=NOW, product_line="vela") == set(BAGS.items)
+    assert found(since=NOW + timedelta(milliseconds=1)) == found(until=NOW) == set()
+    assert found(until=NOW + timedelta(milliseconds=1), sku="L-2") == {"silver.jpg"}
+
+
+def test_a_least_score(library):
+    hits = search(library, ENCODER, SearchRequest(text="golden watch", k=10, min_score=0.9999))
+    assert paths(hits) == ["gold.jpg"]
+
+
+def test_pages_follow_each_other(library):
+    def page(number):
+        return search(library, ENCODER, SearchRequest(text="golden watch", k=2, offset=2 * number))
+
+    whole = search(library, ENCODER, SearchRequest(text="golden watch", k=10))
+    paged = [hit for number in range(3) for hit in page(number)]
+    assert paged == whole and [hit.rank for hit in paged] == [1, 2, 3, 4, 5, 6]
+    beyond = SearchRequest(text="golden watch", k=2, offset=6)
+    assert search(library, ENCODER, beyond) == [] and "no more than 6" in why_empty(library, beyond)
+
+
+def test_diversity_prefers_what_is_unlike_the_hits_before(milvus, sync):
+    views = {f"view-{number}.jpg": Item(f"golden watch golden watch {number}") for number in range(6)}
+    sync(WATCHES.add(views))
+    plain = search(milvus, ENCODER, SearchRequest(text="golden watch", k=4))
+    mixed = search(milvus, ENCODER, SearchRequest(text="golden watch", k=4, diversity=0.7))
+    assert mixed[0] == plain[0]
+    assert likeness(milvus, mixed) < likeness(milvus, plain)
+    known = {hit.path: hit.score for hit in search(milvus, ENCODER, SearchRequest(text="golden watch", k=20))}
+    assert all(hit.score == pytest.approx(known[hit.path], abs=1e-6) for hit in mixed)
+    assert [hit.rank for hit in mixed] == [1, 2, 3, 4]
+
+
+def likeness(milvus, hits):
+    rows = milvus.get(milvus.live().name, [hit.media_id for hit in hits], ["embedding"])
+    vectors = np.array([row["embedding"] for row in rows.values()])
+    return (vectors @ vectors.T).mean()
+
+
+def test_mmr_by_hand():
+    hits = [a_hit(score) for score in (0.9, 0.89, 0.5)]
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    order = [hit.score for hit in mmr(hits, vectors, diversity=0.5, count=3)]
+    assert order == [0.9, 0.5, 0.89]  # after the first: 0.445 - 0.5 against 0.25 - 0
+    assert [hit.score for hit in mmr(hits, vectors, diversity=0.0, count=2)] == [0.9, 0.89]
+    assert len(mmr(hits, vectors, diversity=1.0, count=9)) == 3
+
+
+def a_hit(score):
+    where = {"product_line": "", "drop": "", "path": "", "frame_ms": None, "sku": "", "title": "", "tags": ()}
+    return Hit(rank=0, score=score, media_id="", content_id="", media_type="image", width=1, height=1, **where)
+
+
+def test_an_answer_explains_itself(library):
+    request = SearchRequest(text="golden watch", where=Filter(product_line="lunar"))
+    how = answer(library, ENCODER, request).explanation
+    live = library.live()
+    assert (how.fingerprint, how.collection, how.index) == (live.fingerprint, live.name, "FLAT")
+    assert how.filter == 'product_line == "lunar" and origin == "library"'
+    assert how.candidates >= 3 and how.encode_s > 0 and how.search_s > 0
 
 
 def test_an_empty_result_says_why(library):
-    def reason(**filters):
-        request = SearchRequest(text="golden watch", **filters)
+    def reason(min_score=None, **filters):
+        request = SearchRequest(text="golden watch", where=Filter(**filters), min_score=min_score)
         assert search(library, ENCODER, request) == []
         return why_empty(library, request)
 
     assert "product_line 'nope'" in reason(product_line="nope")
     assert "score of 1.5" in reason(min_score=1.5)
     assert "origin 'generated'" in reason(origin="generated")
+    assert "tags 'gold' and 'wood'" in reason(tags=("gold", "wood"))
+    assert NOW.isoformat() in reason(until=NOW)
 
 
 def test_an_empty_live_collection_gives_no_hits(milvus, sync):
@@ -121,7 +190,19 @@ def test_another_model_is_refused(library):
     assert "fake-0001" in str(refused.value) and "other-0002" in str(refused.value)
 
 
-@pytest.mark.parametrize("request_", [SearchRequest(), SearchRequest(text=" "), SearchRequest(text="x", k=0)])
+SENSELESS = [
+    SearchRequest(),
+    SearchRequest(text=" "),
+    SearchRequest(text="x", k=0),
+    SearchRequest(text="x", offset=-1),
+    SearchRequest(text="x", diversity=1.1),
+    SearchRequest(text="x", image=picture("bag"), image_weight=2),
+    SearchRequest(text="x", where=Filter(since=datetime(2026, 9, 1))),
+    SearchRequest(text="x", where=Filter(tags=("t" * 257,))),
+]
+
+
+@pytest.mark.parametrize("request_", SENSELESS)
 def test_requests_that_ask_nothing(lite_config, request_):
     from mmrag_pipeline.index.milvus import connect
 
