@@ -10,11 +10,10 @@ import numpy as np
 from mmrag_pipeline.index.changes import Changes, DropRows, compare, gather_for
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.rows import WantedRows
-from mmrag_pipeline.index.schema import SCHEMA_VERSION
+from mmrag_pipeline.index.schema import SAME_COSINE, SCHEMA_VERSION
 from mmrag_pipeline.index.staged import StagedIndex
 from mmrag_pipeline.index.vectors import VectorBlock
 
-SAME_COSINE = 0.9999
 _SAMPLE_DROPS = 20
 _SAMPLE_ROWS = 200
 _SAMPLE_SEARCHES = 20

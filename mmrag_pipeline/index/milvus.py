@@ -250,8 +250,11 @@ class Milvus:
         return list(self._call("read", "list_aliases").get("aliases") or [])
 
     def ensure_loaded(self, name: str) -> None:
-        """Load a collection unless it is; Lite has released them all when a file is opened."""
-        if name in self._loaded:
+        """Load a collection unless it is; Lite has released them all when a file is opened.
+
+        The alias is left alone: what it points to was loaded under its own name.
+        """
+        if name in self._loaded or name == self.alias:
             return
         if self.is_lite or str(self._call("read", "get_load_state", name)["state"]) != "Loaded":
             self._call("load a collection", "load_collection", name, timeout=max(_LOAD_S, self.config.timeout_s))

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.changes import DropRows
+from mmrag_pipeline.index.late import CaughtUp, catch_up
 from mmrag_pipeline.index.milvus import Milvus
-from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, CollectionInfo
+from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, SAME_COSINE, CollectionInfo
 from mmrag_pipeline.index.staged import StagedIndex
+
+GRACE = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class Publication:
-    """`collection` is live now, `previous` was before (None: nothing), `dropped` are older ones, removed."""
+    """`collection` is live now, `previous` was before (None: nothing), `dropped` are older ones, removed; `late` is
+    what was brought into it because it was ingested after staging.
+    """
 
     collection: str
     previous: str | None
     swapped: bool
     dropped: tuple[str, ...] = ()
+    late: CaughtUp = field(default_factory=CaughtUp)
 
 
-def publish(milvus: Milvus, staged: StagedIndex, *, keep: int = 2, now: datetime | None = None) -> Publication:
-    """Point the alias at the staged collection; keep the last `keep` published ones for rollback.
+def publish(
+    milvus: Milvus,
+    staged: StagedIndex,
+    *,
+    late: Callable[[], Iterable[DropRows]] = tuple,
+    keep: int = 2,
+    grace: timedelta = GRACE,
+    now: datetime | None = None,
+) -> Publication:
+    """Point the alias at the staged collection.
 
-    Call it only when every check of `check_staged` passed. A second call with the same one changes nothing.
+    Call it only when every check of `check_staged` passed. A second call with the same one changes nothing. `late`
+    gives the drops whose manifests changed since staging; it is asked before the alias moves and once more after it,
+    so that a drop that is ingested at this very moment is in the old and in the new one. The last `keep` collections
+    that were live stay for a rollback, and every one for `grace` after it was replaced.
 
     Raises:
-        UserError: the staged collection is gone or half-built, or the alias is someone else's.
+        UserError: the staged collection is gone or half-built, it doesn't answer through the alias (which is back where
+            it was then), or the alias is someone else's.
     """
+    now = now or datetime.now(UTC)
     live = milvus.live()
     info = _find(milvus, staged.collection)
     if info is None or info.state == BUILDING:
@@ -37,17 +59,24 @@ def publish(milvus: Milvus, staged: StagedIndex, *, keep: int = 2, now: datetime
             f"nightly_reindex job again, the live collection is untouched."
         )
     previous = live.name if live else None
+    caught_up = CaughtUp()
     if previous != info.name:
-        moment = (now or datetime.now(UTC)).isoformat()
+
+        def catch_up_now() -> CaughtUp:
+            return catch_up(milvus, info.name, late(), fingerprint=staged.fingerprint, dim=staged.dim, now=now)
+
         milvus.ensure_loaded(info.name)
+        caught_up = catch_up_now()
         # Before the swap: killed in between, it leaves a collection that was checked: a rollback may use it.
-        milvus.mark(replace(info, state=PUBLISHED, published_at=moment))
-        _move(milvus, info.name)
+        milvus.mark(replace(info, state=PUBLISHED, published_at=now.isoformat()))
+        _move(milvus, info.name, back_to=previous)
+        caught_up += catch_up_now()
     return Publication(
         collection=info.name,
         previous=previous,
         swapped=previous != info.name,
-        dropped=_drop_old(milvus, info.name, keep=keep),
+        dropped=_drop_old(milvus, info.name, keep=keep, since=now - grace),
+        late=caught_up,
     )
 
 
@@ -65,21 +94,37 @@ def rollback(milvus: Milvus) -> Publication:
         )
     target = earlier[-1]
     milvus.ensure_loaded(target.name)
-    _move(milvus, target.name)
+    _move(milvus, target.name, back_to=live.name)
     return Publication(collection=target.name, previous=live.name, swapped=True)
 
 
-def _move(milvus: Milvus, name: str) -> None:
+def _move(milvus: Milvus, name: str, *, back_to: str | None) -> None:
+    """Move the alias, and search through it for something that is there."""
+    some = next(milvus.rows(name, ()), [])[:1]
+    rows = milvus.get(name, [row["id"] for row in some], ("embedding",))
     milvus.point_alias(name)
     if milvus.alias_target() != name:
         raise RuntimeError(f"alias {milvus.alias} does not point to {name} after it was moved")
-    milvus.count(name)  # answers: what is live can be read
+    for row in rows.values():
+        found = milvus.search(milvus.alias, row["embedding"], limit=1, fields=("id",))
+        if not found or found[0][1] < SAME_COSINE:
+            if back_to is not None:
+                milvus.point_alias(back_to)
+            raise UserError(
+                f"{name} does not answer a search through alias {milvus.alias}, which points to "
+                f"{back_to or name}: look at it, and run the nightly_reindex job again."
+            )
 
 
-def _drop_old(milvus: Milvus, live: str, *, keep: int) -> tuple[str, ...]:
-    """Drop published collections but the live one and the last `keep`; `stage` removes staged ones."""
-    old = [info for info in _published(milvus) if info.name != live]
-    dropped = [info.name for info in (old[:-keep] if keep else old)]
+def _drop_old(milvus: Milvus, live: str, *, keep: int, since: datetime) -> tuple[str, ...]:
+    """Drop published collections but the live one, the last `keep` and those replaced after `since`; `stage` removes
+    staged ones.
+    """
+    published = _published(milvus)
+    replaced = {info.name: later.published_at for info, later in pairwise(published)}
+    old = [info.name for info in published if info.name != live]
+    spare = old[:-keep] if keep else old
+    dropped = [name for name in spare if name in replaced and datetime.fromisoformat(replaced[name]) <= since]
     for name in dropped:
         milvus.drop(name)
     return tuple(dropped)

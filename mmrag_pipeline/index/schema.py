@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 METRIC = "COSINE"
+SAME_COSINE = 0.9999
+"""A stored vector is the one that was written when their cosine is at least this."""
 STILL = -1  # `frame_ms` of a picture that isn't a video frame
 LIBRARY = "library"
 GENERATED = "generated"

@@ -12,6 +12,7 @@ import pytest
 from mmrag_pipeline import wiring
 from mmrag_pipeline.defs.index import assets
 from mmrag_pipeline.defs.index.handover import take_over
+from mmrag_pipeline.demo.runs import DagsterRuns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_ids
@@ -100,14 +101,20 @@ def test_a_failed_check_leaves_the_alias_where_it_was(pipeline: Pipeline, monkey
     assert pipeline.status().in_sync
 
 
-def test_publishing_by_hand_refuses_what_was_staged_before_the_last_drop(pipeline: Pipeline) -> None:
+def test_publishing_takes_along_what_was_ingested_after_staging(pipeline: Pipeline) -> None:
     pipeline.deliver(DROP, FOUR)
     pipeline.ingest()
-    pipeline.run("nightly_reindex")
+    with DagsterRuns(pipeline.settings) as runs:
+        rebuild = {"ops": {"staged_media_index": {"config": {"mode": "rebuild"}}}}
+        staged = runs.run("nightly_reindex", config=rebuild, only=["staged_media_index"]).metadata
     pipeline.deliver("bags__2026-09", {"a.png": (1, 2, 3)})
+    (pipeline.media / "lunar" / "2026-09" / "red.png").unlink()
     pipeline.ingest()
-    with pytest.raises(UserError, match="ingested after"):
-        take_over(Store(pipeline.settings.store))
+    with DagsterRuns(pipeline.settings) as runs:
+        published = runs.run("nightly_reindex", only=["media_index"]).metadata["media_index"]
+    assert published["collection"] == staged["staged_media_index"]["collection"] and published["swapped"]
+    assert (published["late_upserted"], published["late_deleted"], published["rows"]) == (1, 1, 4)
+    assert pipeline.status().in_sync
 
 
 def test_nothing_ingested_is_one_sentence(pipeline: Pipeline) -> None:

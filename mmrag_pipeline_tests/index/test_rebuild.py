@@ -213,8 +213,17 @@ def test_old_collections_are_kept_and_then_dropped_but_never_what_is_live(milvus
     rollback(milvus)
     assert milvus.live().name == made[3]
     again = staging(WATCHES, day=6, mode="rebuild")
-    assert publish(milvus, again, keep=0, now=at(6)).collection == again.collection
+    assert publish(milvus, again, keep=0, grace=timedelta(0), now=at(6)).collection == again.collection
     assert names(milvus) == [again.collection] and live_ids(milvus) == WATCHES.ids
+
+
+def test_what_was_just_replaced_stays_for_its_grace_period(milvus, sync, staging):
+    made = [sync(WATCHES).collection]
+    for hour in range(1, 4):
+        staged = staging(WATCHES, mode="rebuild", now=NOW + timedelta(hours=hour))
+        made.append(staged.collection)
+        publish(milvus, staged, keep=1, grace=timedelta(hours=2), now=NOW + timedelta(hours=hour))
+    assert names(milvus) == made[1:]  # the first was replaced two hours before the last was published
 
 
 def test_the_target_of_an_alias_can_not_be_dropped(milvus, sync):

@@ -1,17 +1,18 @@
 """Nightly: what should be live is staged and checked, and only then does the alias move."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import dagster as dg
 
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
-from mmrag_pipeline.defs.index.handover import Handover, hand_over, manifests_hash, take_over
+from mmrag_pipeline.defs.index.handover import Handover, changed_since, hand_over, manifest_hashes, take_over
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.index.rebuild import DropRows, check_staged, publish, stage
 from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.resources import ClipEncoderResource, MilvusResource, StoreResource
 from mmrag_pipeline.store import Store
@@ -31,6 +32,13 @@ class StagedMediaIndexConfig(dg.Config):
 
     mode: Literal["auto", "rebuild", "reconcile"] = "auto"
     allow_mass_deletion: bool = False
+
+
+class MediaIndexConfig(dg.Config):
+    """How long what was live before can be rolled back to: the last `keep` collections, and all for `grace_hours`."""
+
+    keep: int = 2
+    grace_hours: float = 24.0
 
 
 @dg.asset(
@@ -57,8 +65,8 @@ def staged_media_index(
     """
     with user_errors_as_failures():
         opened, encoder = store.open(), clip_encoder.encoder(store.open())
-        manifests = manifests_hash(opened)
-        drops = list(_drops(opened, encoder.fingerprint))
+        manifests = manifest_hashes(opened)
+        drops = list(_drops(opened, encoder.fingerprint, manifests))
         with milvus.connect() as connection:
             staged = stage(
                 connection,
@@ -97,30 +105,50 @@ def staged_media_index(
     retry_policy=WAIT_FOR_MILVUS,
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)),
 )
-def media_index(store: StoreResource, milvus: MilvusResource) -> dg.MaterializeResult:
-    """What everyone searches: the alias points to the collection that was staged and passed its checks."""
+def media_index(
+    context: dg.AssetExecutionContext, config: MediaIndexConfig, store: StoreResource, milvus: MilvusResource
+) -> dg.MaterializeResult:
+    """What everyone searches: the alias points to the collection that was staged and passed its checks.
+
+    Drops that were ingested since then are brought into it first.
+    """
     with user_errors_as_failures():
-        handover = take_over(store.open())
+        opened = store.open()
+        handover = take_over(opened)
         with milvus.connect() as connection:
-            publication = publish(connection, handover.staged)
+            publication = publish(
+                connection,
+                handover.staged,
+                late=lambda: _drops(opened, handover.staged.fingerprint, changed_since(opened, handover)),
+                keep=config.keep,
+                grace=timedelta(hours=config.grace_hours),
+            )
+            rows = connection.count(publication.collection)
+    for sentence in publication.late.waiting:
+        context.log.warning("%s", sentence)
     return dg.MaterializeResult(
         metadata={
             "alias": milvus.alias,
             "collection": publication.collection,
-            "rows": handover.staged.rows,
+            "rows": rows,
             "swapped": publication.swapped,
             "previous": publication.previous or "",
+            "late_upserted": publication.late.upserted,
+            "late_deleted": publication.late.deleted,
+            "late_waiting": len(publication.late.waiting),
             "dropped": dg.MetadataValue.json(list(publication.dropped)),
         }
     )
 
 
-def _drops(store: Store, fingerprint: str) -> Iterator[DropRows]:
+def _drops(store: Store, fingerprint: str, keys: Iterable[str]) -> Iterator[DropRows]:
+    """What these drops should look like; those without a manifest are empty."""
     manifests, embeddings = ManifestStore(store), EmbeddingStore(store)
-    for key in manifests.drops():
+    known = set(manifests.drops())
+    for key in keys:
         yield DropRows(
             drop=Drop.parse(key),
-            manifest=manifests.read(key),
+            manifest=manifests.read(key) if key in known else MANIFEST_SCHEMA.empty_table(),
             vectors=lambda key=key: embeddings.batches(fingerprint, key),
         )
 

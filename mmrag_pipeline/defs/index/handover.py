@@ -1,7 +1,7 @@
 """What `staged_media_index` hands to `media_index`: a small file in the store, `index/staged.json`.
 
-A file rather than a return value, so that publishing can be materialised by itself, and so that it can refuse a
-collection whose checks failed or whose manifests have moved on since.
+A file rather than a return value, so that publishing can be materialised by itself, refuses a collection whose checks
+failed, and knows which drops were ingested since.
 """
 
 import hashlib
@@ -16,20 +16,23 @@ from mmrag_pipeline.store import Store, write_json
 
 @dataclass(frozen=True)
 class Handover:
-    """The staged index, which manifests it was made from, and whether every check passed."""
+    """The staged index, the hash of each manifest that it was made from by drop, and whether every check passed."""
 
     staged: StagedIndex
-    manifests: str
+    manifests: dict[str, str]
     checks_passed: bool
 
 
-def manifests_hash(store: Store) -> str:
-    """Changes when any drop's manifest does, or when a drop comes or goes."""
+def manifest_hashes(store: Store) -> dict[str, str]:
+    """Of each drop that has a manifest: changes when its manifest does."""
     manifests = ManifestStore(store)
-    digest = hashlib.sha256()
-    for drop in manifests.drops():
-        digest.update(f"{drop}\0".encode() + hashlib.sha256(manifests.path(drop).read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return {drop: hashlib.sha256(manifests.path(drop).read_bytes()).hexdigest()[:16] for drop in manifests.drops()}
+
+
+def changed_since(store: Store, handover: Handover) -> list[str]:
+    """Drops whose manifest is another one than the index was staged from; came and gone ones too."""
+    before, now = handover.manifests, manifest_hashes(store)
+    return sorted(drop for drop in before.keys() | now.keys() if before.get(drop) != now.get(drop))
 
 
 def hand_over(store: Store, handover: Handover) -> None:
@@ -42,7 +45,7 @@ def take_over(store: Store) -> Handover:
     """What may be published now.
 
     Raises:
-        UserError: nothing is staged, a check failed, or drops were ingested since.
+        UserError: nothing is staged, or a check failed.
     """
     handover = _read(store)
     again = "run the nightly_reindex job, what is live stays as it is."
@@ -50,8 +53,6 @@ def take_over(store: Store) -> Handover:
         raise UserError(f"nothing is staged: {again}")
     if not handover.checks_passed:
         raise UserError(f"the staged collection {handover.staged.collection} failed a check: {again}")
-    if handover.manifests != manifests_hash(store):
-        raise UserError(f"drops were ingested after {handover.staged.collection} was staged: {again}")
     return handover
 
 
@@ -64,4 +65,6 @@ def _read(store: Store) -> Handover | None:
         values = json.loads(_path(store).read_text())
     except FileNotFoundError:
         return None
+    if not isinstance(values["manifests"], dict):
+        return None  # of an earlier version, which kept one hash of all
     return Handover(**values | {"staged": StagedIndex(**values["staged"])})

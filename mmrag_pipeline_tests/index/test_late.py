@@ -1,0 +1,70 @@
+"""What is ingested while a collection is staged is in it when it goes live, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index import publish as publishing
+from mmrag_pipeline.index.publish import publish
+from mmrag_pipeline.index.rebuild import stage
+from mmrag_pipeline.index.status import live_ids
+from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, Item
+
+TOMORROW = NOW + timedelta(days=1)
+CHANGED = WATCHES.without("silver.jpg").add({"new.jpg": Item("new watch")})
+
+
+@pytest.fixture
+def staged(milvus, sync):
+    """Both drops are live, and staged in a collection of their own."""
+    sync(WATCHES)
+    sync(BAGS)
+    drops = [WATCHES.rows, BAGS.rows]
+    return stage(milvus, drops=drops, fingerprint=FINGERPRINT, dim=DIM, now=TOMORROW, mode="rebuild")
+
+
+def test_a_drop_that_came_between_staging_and_publishing_is_live(milvus, sync, staged):
+    sync(CHANGED)
+    published = publish(milvus, staged, late=lambda: [CHANGED.rows], now=TOMORROW)
+    assert published.swapped and live_ids(milvus) == CHANGED.ids | BAGS.ids
+    assert (published.late.upserted, published.late.deleted, published.late.waiting) == (1, 1, ())
+    assert milvus.live().name == staged.collection
+
+
+def test_a_drop_that_comes_while_the_alias_moves_is_live(milvus, sync, staged):
+    asked = []
+
+    def late():
+        asked.append(milvus.live().name)
+        return [CHANGED.rows] if len(asked) == 2 else []
+
+    published = publish(milvus, staged, late=late, now=TOMORROW)
+    assert asked == [staged.live_before, staged.collection]
+    assert (published.late.upserted, published.late.deleted) == (1, 1)
+    assert live_ids(milvus) == CHANGED.ids | BAGS.ids
+
+
+def test_a_drop_that_left_is_gone(milvus, staged):
+    gone = replace(BAGS, items={})
+    publish(milvus, staged, late=lambda: [gone.rows], now=TOMORROW)
+    assert live_ids(milvus) == WATCHES.ids
+
+
+def test_a_drop_without_its_vectors_waits_as_it_was_staged(milvus, staged, writes):
+    unembedded = replace(CHANGED.rows, vectors=WATCHES.batches)
+    published = publish(milvus, staged, late=lambda: [unembedded], now=TOMORROW)
+    assert published.swapped and live_ids(milvus) == WATCHES.ids | BAGS.ids
+    (sentence,) = published.late.waiting
+    assert WATCHES.key in sentence and "clip_embeddings" in sentence
+    assert not {"upsert", "delete"} & set(writes.calls)
+
+
+def test_a_collection_that_does_not_answer_is_not_left_live(milvus, staged, monkeypatch):
+    monkeypatch.setattr(publishing, "SAME_COSINE", 2.0)  # no answer is good enough
+    with pytest.raises(UserError, match="does not answer"):
+        publish(milvus, staged, now=TOMORROW)
+    assert milvus.live().name == staged.live_before
