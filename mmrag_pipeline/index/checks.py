@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mmrag_pipeline.index.ann_recall import check_recall
 from mmrag_pipeline.index.changes import Changes, DropRows, compare, gather_for
 from mmrag_pipeline.index.milvus import Milvus
+from mmrag_pipeline.index.results import CheckResult
 from mmrag_pipeline.index.rows import WantedRows
 from mmrag_pipeline.index.schema import SAME_COSINE, SCHEMA_VERSION
 from mmrag_pipeline.index.staged import StagedIndex
@@ -17,17 +19,6 @@ from mmrag_pipeline.index.vectors import VectorBlock
 _SAMPLE_DROPS = 20
 _SAMPLE_ROWS = 200
 _SAMPLE_SEARCHES = 20
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """`expected` and `found` are counts; `detail` is a sentence for people."""
-
-    name: str
-    passed: bool
-    detail: str
-    expected: int
-    found: int
 
 
 @dataclass(frozen=True)
@@ -40,12 +31,18 @@ class _Sample:
 
 
 def check_staged(
-    milvus: Milvus, staged: StagedIndex, expected: Iterable[DropRows], *, seed: int = 0
+    milvus: Milvus,
+    staged: StagedIndex,
+    expected: Iterable[DropRows],
+    *,
+    encode: Callable[[Sequence[str]], np.ndarray],
+    seed: int = 0,
 ) -> list[CheckResult]:
     """Compare the staged collection with manifests and parquet, and search it.
 
-    The checks are model, rows, ids, fields, vectors and self_search; where model fails, only the first two
-    are made, because nothing further can be compared. A failed one must keep the collection unpublished.
+    The checks are model, rows, ids, fields, vectors, self_search and recall; where model fails, only the first two are
+    made, because nothing further can be compared. A failed one must keep the collection unpublished. `encode` makes
+    unit vectors [n, dim] of texts; it is only called where the index is not an exact one.
     """
     drops = {source.drop.key: source for source in expected}
     wanted = {key: WantedRows(source.drop, source.manifest) for key, source in drops.items()}
@@ -57,6 +54,7 @@ def check_staged(
     results += [_check_ids(wanted, changes, total), _check_fields(wanted, changes)]
     sample = _sample(drops, wanted, fingerprint=staged.fingerprint, dim=staged.dim, seed=seed)
     results += [_check_vectors(milvus, staged, sample), _check_self_search(milvus, staged, sample)]
+    results.append(check_recall(milvus, staged, drops, wanted, encode=encode, seed=seed))
     return results
 
 

@@ -12,9 +12,10 @@ from typing import Literal
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.changes import Changes, DropRows, Progress, apply, compare, everything, gather_for
-from mmrag_pipeline.index.checks import CheckResult, check_staged
+from mmrag_pipeline.index.checks import check_staged
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.publish import Publication, publish, rollback
+from mmrag_pipeline.index.results import CheckResult
 from mmrag_pipeline.index.rows import WantedRows
 from mmrag_pipeline.index.schema import BUILDING, STAGED, CollectionInfo, choose_index
 from mmrag_pipeline.index.staged import StagedIndex

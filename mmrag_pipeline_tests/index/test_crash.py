@@ -21,7 +21,7 @@ from mmrag_pipeline.index.rebuild import check_staged, publish, stage
 from mmrag_pipeline.index.schema import PUBLISHED
 from mmrag_pipeline.index.status import live_ids
 from mmrag_pipeline.index.sync import sync_drop
-from mmrag_pipeline_tests.index.library import DIM, FINGERPRINT, NOW, WATCHES, Item
+from mmrag_pipeline_tests.index.library import DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item
 from mmrag_pipeline_tests.integration.milvus_server import running_server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -102,7 +102,9 @@ def test_killed_while_reindexing(milvus_config, method, number):
         swapped = method == "drop_collection"  # the last step
         assert live_ids(milvus) == (MANY.ids if swapped else WATCHES.ids)
         staged = stage(milvus, drops=[MANY.rows], fingerprint=FINGERPRINT, dim=DIM, now=NOW + timedelta(days=2))
-        assert all(check.passed for check in check_staged(milvus, staged, [MANY.rows]))
+        assert all(
+            check.passed for check in check_staged(milvus, staged, [MANY.rows], encode=FakeEncoder().encode_texts)
+        )
         publish(milvus, staged, keep=0, now=NOW + timedelta(days=2))
         assert live_ids(milvus) == MANY.ids
         assert [info.name for info in milvus.collections()] == [staged.collection]

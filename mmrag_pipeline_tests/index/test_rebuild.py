@@ -17,6 +17,7 @@ from mmrag_pipeline.index.status import live_ids
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item
 
 BOTH = (WATCHES, BAGS)
+ENCODE = FakeEncoder().encode_texts
 
 
 @pytest.fixture
@@ -46,8 +47,8 @@ def test_the_first_publication(milvus, staging):
     staged = staging(*BOTH)
     assert (staged.mode, staged.rows, staged.upserted, staged.is_live) == ("rebuild", 7, 7, False)
     assert milvus.live() is None
-    checks = check_staged(milvus, staged, [drop.rows for drop in BOTH])
-    assert [check.name for check in checks] == ["model", "rows", "ids", "fields", "vectors", "self_search"]
+    checks = check_staged(milvus, staged, [drop.rows for drop in BOTH], encode=ENCODE)
+    assert [check.name for check in checks] == ["model", "rows", "ids", "fields", "vectors", "self_search", "recall"]
     assert all(check.passed for check in checks), checks
     published = publish(milvus, staged, now=at(1))
     assert published.swapped and published.previous is None and published.dropped == ()
@@ -63,7 +64,7 @@ def test_in_sync_writes_nothing(milvus, sync, staging, writes):
     staged = staging(*BOTH)
     assert (staged.mode, staged.collection, staged.is_live) == ("unchanged", milvus.live().name, True)
     assert (staged.rows, staged.upserted, staged.deleted) == (7, 0, 0)
-    assert all(check.passed for check in check_staged(milvus, staged, [drop.rows for drop in BOTH]))
+    assert all(check.passed for check in check_staged(milvus, staged, [drop.rows for drop in BOTH], encode=ENCODE))
     assert not publish(milvus, staged).swapped
     assert writes.calls == []
 
@@ -88,7 +89,7 @@ def test_drift_in_a_large_library_is_mended_in_place(milvus, sync, staging, writ
     staged = staging(changed)  # the drop of bags left the library
     assert (staged.mode, staged.is_live, staged.upserted, staged.deleted) == ("reconcile", True, 2, 4)
     assert live_ids(milvus) == changed.ids and "create_collection" not in writes.calls
-    assert all(check.passed for check in check_staged(milvus, staged, [changed.rows]))
+    assert all(check.passed for check in check_staged(milvus, staged, [changed.rows], encode=ENCODE))
     assert not publish(milvus, staged).swapped
 
 
@@ -117,7 +118,7 @@ def test_another_model_builds_a_new_collection_and_searches_only_that(milvus, sy
     assert search(milvus, FakeEncoder(), SearchRequest(text="golden watch", k=1))
     publish(milvus, staged, now=at(1))
     assert search(milvus, other, SearchRequest(text="golden watch", k=1))[0].path == "gold.jpg"
-    assert all(check.passed for check in check_staged(milvus, staged, [drop.rows for drop in drops]))
+    assert all(check.passed for check in check_staged(milvus, staged, [drop.rows for drop in drops], encode=ENCODE))
 
 
 def test_a_library_that_lost_most_of_its_pictures_is_not_a_deletion(milvus, sync, staging, writes):
@@ -163,7 +164,7 @@ def test_checks_see_what_is_wrong(milvus, staging):
     expected = [drop.rows for drop in BOTH]
 
     def failed(drops=expected, of=staged):
-        return {check.name for check in check_staged(milvus, of, drops) if not check.passed}
+        return {check.name for check in check_staged(milvus, of, drops, encode=ENCODE) if not check.passed}
 
     assert failed() == set()
     assert failed([WATCHES.rows]) == {"rows", "ids"}
@@ -183,7 +184,7 @@ def test_checks_see_what_is_wrong(milvus, staging):
 
 def test_checks_refuse_another_model(milvus, staging):
     staged = replace(staging(*BOTH), fingerprint="other-0002")
-    checks = check_staged(milvus, staged, [drop.rows for drop in BOTH])
+    checks = check_staged(milvus, staged, [drop.rows for drop in BOTH], encode=ENCODE)
     assert [check.name for check in checks if not check.passed] == ["model"]
     assert FINGERPRINT in checks[0].detail and "other-0002" in checks[0].detail
 
