@@ -56,7 +56,8 @@ VICTIM = """
         if verb == "sync":
             sync_drop(milvus, drop=MANY.drop, manifest=MANY.manifest, vectors=MANY.batches(), **model)
         else:
-            publish(milvus, stage(milvus, drops=[MANY.rows], **model), now=model["now"], keep=0)
+            staged = stage(milvus, drops=[MANY.rows], **model)
+            publish(milvus, staged, now=model["now"], keep=0, grace=timedelta(0))
 """
 
 
@@ -105,7 +106,7 @@ def test_killed_while_reindexing(milvus_config, method, number):
         assert all(
             check.passed for check in check_staged(milvus, staged, [MANY.rows], encode=FakeEncoder().encode_texts)
         )
-        publish(milvus, staged, keep=0, now=NOW + timedelta(days=2))
+        publish(milvus, staged, keep=0, grace=timedelta(0), now=NOW + timedelta(days=2))
         assert live_ids(milvus) == MANY.ids
         assert [info.name for info in milvus.collections()] == [staged.collection]
 

@@ -1,0 +1,227 @@
+"""Any history of drops, models, nights, failures and kills: what is live is the library, or what it was before."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.milvus import Milvus, MilvusConfig, connect
+from mmrag_pipeline.index.publish import publish, rollback
+from mmrag_pipeline.index.rebuild import check_staged, stage
+from mmrag_pipeline.index.status import live_ids
+from mmrag_pipeline.index.sync import sync_drop
+from mmrag_pipeline_tests.index.conftest import Writes
+from mmrag_pipeline_tests.index.library import NOW, FakeDrop, FakeEncoder, Item
+
+DROPS = ("bags__one", "lunar__two")
+MODELS = (FakeEncoder(), FakeEncoder("other-0002", dim=32))
+paths = st.sampled_from([f"{letter}.jpg" for letter in "abcdef"])
+items = st.builds(Item, words=st.sampled_from(["red bag", "blue bag", "cape"]), sku=st.sampled_from(["", "S-1", "S-2"]))
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing after it runs."""
+
+
+class Histories(RuleBasedStateMachine):
+    """`drops` is the library; `live` and `before` are what a search must find now and after a rollback, by drop."""
+
+    config: MilvusConfig
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drops = {key: FakeDrop(key, {}) for key in DROPS}
+        self.encoder = MODELS[0]
+        self.hour = 0
+        self.live: set[str] = set()
+        self.certain = True  # False after a kill: either what was before or what was wanted
+
+    def now(self):
+        self.hour += 1
+        return NOW + timedelta(hours=self.hour)
+
+    # the library changes; nothing is live yet
+
+    @rule(key=st.sampled_from(DROPS), path=paths, item=items)
+    def add_or_change(self, key, path, item):
+        self.drops[key] = self.drops[key].add({path: item})
+
+    @rule(key=st.sampled_from(DROPS), path=paths, to=paths)
+    def rename(self, key, path, to):
+        drop = self.drops[key]
+        if path in drop.items:
+            self.drops[key] = drop.without(path).add({to: drop.items[path]})
+
+    @rule(key=st.sampled_from(DROPS), path=paths)
+    def delete(self, key, path):
+        self.drops[key] = self.drops[key].without(path)
+
+    @rule()
+    def another_model(self):
+        self.encoder = MODELS[1 - MODELS.index(self.encoder)]
+
+    # what the pipeline does; `kill` is before which write it dies, if it comes so far
+
+    @rule(key=st.sampled_from(DROPS), kill=st.none() | st.integers(0, 4))
+    def ingest(self, key, kill):
+        drop = self.drops[key].embedded_by(self.encoder)
+        with connect(self.config) as milvus:
+            live = milvus.live()
+            fits = live is None or live.fits(fingerprint=self.encoder.fingerprint, dim=self.encoder.dim)
+            others = {row for row in live_ids(milvus) if row not in live_ids(milvus, key)}
+
+            def run():
+                sync_drop(
+                    milvus,
+                    drop=drop.drop,
+                    manifest=drop.manifest,
+                    vectors=drop.batches(),
+                    fingerprint=self.encoder.fingerprint,
+                    dim=self.encoder.dim,
+                    now=self.now(),
+                )
+
+            if not fits:
+                with pytest.raises(UserError, match="MMRAG_CLIP_MODEL"):
+                    run()
+            elif self.dies(milvus, run, kill):
+                self.certain = False
+            else:
+                assert live_ids(milvus, key) == drop.ids
+                self.live = others | drop.ids
+
+    @rule(
+        mode=st.sampled_from(["auto", "rebuild", "reconcile"]),
+        kill=st.none() | st.integers(0, 8),
+        spoil=st.booleans(),
+    )
+    def night(self, mode, kill, spoil):
+        drops = [drop.embedded_by(self.encoder) for drop in self.drops.values()]
+        wanted = set().union(*(drop.ids for drop in drops))
+        sources = [drop.rows for drop in drops]
+        with connect(self.config) as milvus:
+            before = live_ids(milvus)
+            outcome = []
+
+            def run():
+                now = self.now()
+                staged = stage(
+                    milvus,
+                    drops=sources,
+                    fingerprint=self.encoder.fingerprint,
+                    dim=self.encoder.dim,
+                    now=now,
+                    mode=mode,
+                    allow_mass_deletion=True,
+                )
+                if spoil and not staged.is_live:
+                    milvus.delete(staged.collection, [min(wanted)])
+                    milvus.finish_writing(staged.collection)
+                checks = check_staged(milvus, staged, sources, encode=self.encoder.encode_texts)
+                outcome.append(all(check.passed for check in checks))
+                if outcome[0]:
+                    publish(milvus, staged, now=now, grace=timedelta(hours=2))
+
+            try:
+                killed = self.dies(milvus, run, kill)
+            except UserError:  # nothing to index, or a collection that can't be reconciled: said, and nothing done
+                assert not wanted or mode == "reconcile"
+                assert live_ids(milvus) == before
+                return
+            if killed:
+                self.certain = False
+            elif outcome[0]:
+                self.live, self.certain = wanted, True
+            else:
+                assert spoil and live_ids(milvus) == before
+
+    @precondition(lambda self: self.certain)
+    @rule()
+    def roll_back(self):
+        with connect(self.config) as milvus:
+            before = live_ids(milvus)
+            try:
+                rollback(milvus)
+            except UserError as error:
+                assert "no earlier collection" in str(error) and live_ids(milvus) == before
+            self.live = live_ids(milvus)
+
+    def dies(self, milvus: Milvus, run: Callable[[], None], kill: int | None) -> bool:
+        """Run it; True if it was killed before its `kill`-th write."""
+        call, left = milvus._call, kill
+
+        def counting(action, method, *args, **options):
+            nonlocal left
+            if left is not None and method in Writes.METHODS:
+                left -= 1
+                if left < 0:
+                    raise Killed
+            return call(action, method, *args, **options)
+
+        milvus._call = counting
+        try:
+            run()
+        except Killed:
+            return True
+        finally:
+            del milvus._call
+        return False
+
+    @invariant()
+    def what_is_live_is_known(self):
+        with connect(self.config) as milvus:
+            found = live_ids(milvus)
+            assert len(milvus.collections()) <= 6  # what is spare goes
+            if self.certain:
+                assert found == self.live
+            else:
+                every = set().union(*(drop.ids for drop in self.drops.values()))
+                assert found <= every | self.ever(found)
+
+    def ever(self, found):
+        """Ids that some path of some drop can have; nothing else may ever be live."""
+        known = set()
+        for key in DROPS:
+            known |= FakeDrop(key, {f"{letter}.jpg": Item("x") for letter in "abcdef"}).ids
+        return known
+
+    def teardown(self) -> None:
+        # after all that: a night without accidents puts everything right
+        self.drops[DROPS[0]] = self.drops[DROPS[0]].add({"last.jpg": Item("last")})
+        self.night(mode="auto", kill=None, spoil=False)
+        with connect(self.config) as milvus:
+            assert live_ids(milvus) == set().union(*(drop.ids for drop in self.drops.values()))
+
+
+@pytest.mark.slow
+def test_what_is_live_is_the_library_or_what_it_was_before(milvus_config: MilvusConfig) -> None:
+    folders = []
+
+    def machine() -> Histories:
+        history = Histories()
+        if milvus_config.is_lite:
+            folders.append(tempfile.mkdtemp())
+            history.config = replace(milvus_config, uri=str(Path(folders[-1], "milvus.db")))
+        else:
+            history.config = replace(milvus_config, alias=f"t_{uuid.uuid4().hex[:12]}")
+        return history
+
+    few = {"max_examples": 30 if milvus_config.is_lite else 4, "stateful_step_count": 12}
+    try:
+        run_state_machine_as_test(
+            machine, settings=settings(**few, deadline=None, suppress_health_check=list(HealthCheck))
+        )
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
