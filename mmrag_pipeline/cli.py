@@ -93,8 +93,8 @@ def search(
     tag: Annotated[list[str] | None, typer.Option(help="Only with this tag; may be given several times.")] = None,
     media_type: Annotated[MediaType | None, typer.Option(help="Only stills, or only frames of videos.")] = None,
     origin: Annotated[Origin, typer.Option(help="The library's own, or what campaigns made.")] = Origin.library,
-    since: Annotated[datetime | None, typer.Option(formats=DATES, help="Ingested then or later.")] = None,
-    until: Annotated[datetime | None, typer.Option(formats=DATES, help="Ingested before then.")] = None,
+    since: Annotated[datetime | None, typer.Option(formats=DATES, help="First seen then or later.")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=DATES, help="First seen before then.")] = None,
     min_width: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
     min_height: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Only with at least this cosine.")] = None,
@@ -161,11 +161,11 @@ def rollback() -> None:
 
     with connect(wiring.milvus(load_settings())) as milvus:
         done = roll_back(milvus)
-        out.print(
-            _plain(f"{milvus.alias} -> {done.collection}, was {done.previous}; {milvus.count(done.collection)} rows")
-        )
+        rows = milvus.count(done.collection)
+        out.print(_plain(f"{milvus.alias} -> {done.collection} ({rows} rows), was {done.previous or 'nowhere'}"))
     out.print(
-        "The next nightly_reindex compares it with the library again: stop that schedule until the cause is mended."
+        "What was ingested since is not in it. The next nightly_reindex makes it what the library says, with the model "
+        "in force: mend the cause before that, or switch its schedule off."
     )
 
 

@@ -32,13 +32,14 @@ def ask_golden(settings: Settings) -> GoldenScores:
     """Ask all of them of the still pictures that are live.
 
     Raises:
-        UserError: nothing is live, or a query has no right answer among what is live.
+        UserError: nothing is live.
+        ValueError: a query has no right answer among what is live.
     """
     encoder = wiring.encoder(settings)
     encoder.load_for_words()
     first, ten = [], []
     with connect(wiring.milvus(settings)) as milvus:
-        library = [hit for hit in items(milvus, limit=100_000, one_per_content=False) if hit.media_type == "image"]
+        library = [hit for hit in items(milvus, limit=100_000) if hit.media_type == "image"]
         rows = {hit.media_id: row for row, hit in enumerate(library)}
         for query in golden_queries(GOLDEN):
             right = [row for row, hit in enumerate(library) if query.grade(_described(hit)) == ASKED_FOR]

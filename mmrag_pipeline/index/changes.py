@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import pyarrow as pa
 
@@ -16,6 +15,8 @@ from mmrag_pipeline.index.vectors import VectorBlock, gather
 from mmrag_pipeline.media.library import Drop
 
 Progress = Callable[[int, int], None]
+MASS_DELETION = 0.5
+"""Share of a collection's rows; more of them are only deleted when someone says so."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +95,21 @@ def apply(
     wanted: Mapping[str, WantedRows],
     vectors: Callable[[str], VectorBlock],
     *,
-    now: datetime,
     progress: Progress | None = None,
 ) -> None:
     """Write the changes drop by drop; `vectors` gives the block of a drop when its turn comes.
 
     New rows go in before old ones go out, so that a renamed file is found at any moment.
     """
-    ingested_at = int(now.timestamp() * 1000)
     done, total = 0, changes.upserts
     for key, positions in sorted(changes.upsert.items()):
-        done += milvus.upsert(collection, _entities(wanted[key], positions, vectors(key), changes, ingested_at))
+        done += milvus.upsert(collection, _entities(wanted[key], positions, vectors(key), changes))
         if progress:
             progress(done, total)
     milvus.delete(collection, changes.delete)
 
 
-def _entities(
-    rows: WantedRows, positions: list[int], block: VectorBlock, changes: Changes, ingested_at: int
-) -> Iterator[Row]:
+def _entities(rows: WantedRows, positions: list[int], block: VectorBlock, changes: Changes) -> Iterator[Row]:
     for row in rows.take(positions):
         nulls = changes.emptied.get(row["id"], {})
-        yield nulls | row | {"embedding": block[row["content_id"]], "ingested_at": ingested_at}
+        yield nulls | row | {"embedding": block[row["content_id"]]}

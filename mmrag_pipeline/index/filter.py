@@ -16,7 +16,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t
 class Filter:
     """Which items may be found; what is None does not filter.
 
-    `tags`: all of them. `since` and `until`: ingested at or after, and before; with a timezone. `min_width` and
+    `tags`: all of them. `since` and `until`: first seen at or after, and before; with a timezone. `min_width` and
     `min_height` in pixels. Generated pictures are only found with `origin="generated"`, or with all others when it is
     None.
     """

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.changes import DropRows, apply, compare, gather_for
+from mmrag_pipeline.index.changes import MASS_DELETION, DropRows, apply, compare, gather_for
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.rows import WantedRows
 
@@ -24,28 +23,41 @@ class CaughtUp:
         return CaughtUp(self.upserted + other.upserted, self.deleted + other.deleted, other.waiting)
 
 
-def catch_up(
-    milvus: Milvus, collection: str, drops: Iterable[DropRows], *, fingerprint: str, dim: int, now: datetime
-) -> CaughtUp:
+def catch_up(milvus: Milvus, collection: str, drops: Iterable[DropRows], *, fingerprint: str, dim: int) -> CaughtUp:
     """Make the rows of these drops, and no others, what their manifests say now; a drop without ok rows goes.
 
     A drop whose vectors are not all there is still being ingested: it waits for its own sync, which finds the alias
     where it is by then.
+
+    Raises:
+        UserError: more than half of the collection would go; nothing was written.
     """
-    upserted, deleted, waiting = 0, 0, []
+    found = []
     for source in drops:
+        wanted = {source.drop.key: WantedRows(source.drop, source.manifest)}
+        if changes := compare(milvus, collection, wanted, only=source.drop.key):
+            found.append((source, wanted, changes))
+    _guard_mass_deletion(milvus, collection, sum(len(changes.delete) for _, _, changes in found))
+    upserted, deleted, waiting = 0, 0, []
+    for source, wanted, changes in found:
         key = source.drop.key
-        wanted = {key: (rows := WantedRows(source.drop, source.manifest))}
-        changes = compare(milvus, collection, wanted, only=key)
-        if not changes:
-            continue
+        positions = changes.upsert.get(key, [])
         try:
-            block = gather_for(rows, changes.upsert.get(key, []), source.vectors(), dim=dim, fingerprint=fingerprint)
+            block = gather_for(wanted[key], positions, source.vectors(), dim=dim, fingerprint=fingerprint)
         except UserError as error:
             waiting.append(str(error))
             continue
-        apply(milvus, collection, changes, wanted, lambda _, block=block: block, now=now)
+        apply(milvus, collection, changes, wanted, lambda _, block=block: block)
         upserted, deleted = upserted + changes.upserts, deleted + len(changes.delete)
     if upserted or deleted:
         milvus.finish_writing(collection)
     return CaughtUp(upserted, deleted, tuple(waiting))
+
+
+def _guard_mass_deletion(milvus: Milvus, collection: str, deletions: int) -> None:
+    if deletions and deletions > MASS_DELETION * milvus.count(collection):
+        raise UserError(
+            f"{deletions} items of {collection} would go, because their drops changed or left after it was staged: is "
+            f"the store complete? If this is meant, run the nightly_reindex job with allow_mass_deletion; nothing was "
+            f"changed."
+        )

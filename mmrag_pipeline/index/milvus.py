@@ -25,6 +25,7 @@ from mmrag_pipeline.index.pymilvus_import import import_pymilvus
 from mmrag_pipeline.index.schema import (
     BUILDING,
     INDEX_PARAMS,
+    LEAST_EF,
     METRIC,
     SCHEMA_VERSION,
     CollectionInfo,
@@ -126,6 +127,7 @@ class Milvus:
         self._target = address
         self._writing = writing
         self._loaded: set[str] = set()
+        self._index: dict[str, str] = {}
         self._reconnecting = threading.Lock()
         self._client = self._patiently("connect", self._new_client)
 
@@ -191,7 +193,11 @@ class Milvus:
 
     def info(self, name: str) -> CollectionInfo | None:
         """What the collection says about itself; None when it isn't one of ours."""
-        return CollectionInfo.from_properties(name, self._call("read", "describe_collection", name)["properties"])
+        properties = self._call("read", "describe_collection", name)["properties"]
+        info = CollectionInfo.from_properties(name, properties)
+        if info is not None:
+            self._index[name] = info.index
+        return info
 
     def collections(self) -> list[CollectionInfo]:
         """Every collection made for this alias, oldest first."""
@@ -344,6 +350,9 @@ class Milvus:
     ) -> list[tuple[str, float, Row]]:
         """(id, cosine, fields) of the nearest rows, best first."""
         self.ensure_loaded(name)
+        if name not in self._index:
+            self.info(name)
+        breadth = {"ef": max(LEAST_EF, limit)} if self._index.get(name) == "HNSW" else {}
         found = self._call(
             "search",
             "search",
@@ -353,7 +362,7 @@ class Milvus:
             limit=limit,
             filter=filter,
             output_fields=list(fields),
-            search_params={"metric_type": METRIC},
+            search_params={"metric_type": METRIC, "params": breadth},
             consistency_level="Bounded",
         )
         return [(hit["id"], float(hit["distance"]), dict(hit["entity"])) for hit in found[0]]

@@ -11,7 +11,7 @@ from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.late import CaughtUp, catch_up
 from mmrag_pipeline.index.milvus import Milvus
-from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, SAME_COSINE, CollectionInfo
+from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, SAME_COSINE, WITHDRAWN, CollectionInfo
 from mmrag_pipeline.index.staged import StagedIndex
 
 GRACE = timedelta(hours=24)
@@ -47,8 +47,9 @@ def publish(
     that were live stay for a rollback, and every one for `grace` after it was replaced.
 
     Raises:
-        UserError: the staged collection is gone or half-built, it doesn't answer through the alias (which is back where
-            it was then), or the alias is someone else's.
+        UserError: the staged collection is gone or half-built, another one became live since it was staged, most of its
+            rows would go as late changes, it doesn't answer through the alias (which is back where it was then), or the
+            alias is someone else's.
     """
     now = now or datetime.now(UTC)
     live = milvus.live()
@@ -59,72 +60,89 @@ def publish(
             f"nightly_reindex job again, the live collection is untouched."
         )
     previous = live.name if live else None
+    if live is not None and staged.live_before is not None and live.name not in (staged.live_before, info.name):
+        raise UserError(
+            f"{live.name} is live, but {info.name} was staged beside {staged.live_before}: it was rolled back or "
+            f"published elsewhere since. Run the nightly_reindex job again, the live collection is untouched."
+        )
+
+    def catch_up_now() -> CaughtUp:
+        return catch_up(milvus, info.name, late(), fingerprint=staged.fingerprint, dim=staged.dim)
+
     caught_up = CaughtUp()
     if previous != info.name:
-
-        def catch_up_now() -> CaughtUp:
-            return catch_up(milvus, info.name, late(), fingerprint=staged.fingerprint, dim=staged.dim, now=now)
-
         milvus.ensure_loaded(info.name)
         caught_up = catch_up_now()
         # Before the swap: killed in between, it leaves a collection that was checked: a rollback may use it.
         milvus.mark(replace(info, state=PUBLISHED, published_at=now.isoformat()))
-        _move(milvus, info.name, back_to=previous)
-        caught_up += catch_up_now()
+        _move(milvus, info, live)
+    caught_up += catch_up_now()  # also where an earlier run was killed after it moved the alias
     return Publication(
         collection=info.name,
         previous=previous,
         swapped=previous != info.name,
-        dropped=_drop_old(milvus, info.name, keep=keep, since=now - grace),
+        dropped=_drop_old(milvus, info.name, previous, keep=keep, grace=grace, now=now),
         late=caught_up,
     )
 
 
 def rollback(milvus: Milvus) -> Publication:
-    """Point the alias back at the collection published before the live one.
+    """Point the alias back at the collection published before the live one, which is withdrawn.
+
+    Where the live one was dropped by hand, at the one that was published last.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it doesn't answer.
     """
     live = milvus.live()
-    earlier = [info for info in _published(milvus) if live and _order(info) < _order(live)]
-    if live is None or not earlier:
+    earlier = [info for info in _published(milvus) if live is None or _order(info) < _order(live)]
+    if not earlier:
         raise UserError(
             f"there is no earlier collection to roll back to in {milvus.address}: run the nightly_reindex job instead."
         )
     target = earlier[-1]
     milvus.ensure_loaded(target.name)
-    _move(milvus, target.name, back_to=live.name)
-    return Publication(collection=target.name, previous=live.name, swapped=True)
+    _move(milvus, target, live)
+    if live is not None:
+        milvus.mark(replace(live, state=WITHDRAWN))
+    return Publication(collection=target.name, previous=live.name if live else None, swapped=True)
 
 
-def _move(milvus: Milvus, name: str, *, back_to: str | None) -> None:
-    """Move the alias, and search through it for something that is there."""
-    some = next(milvus.rows(name, ()), [])[:1]
-    rows = milvus.get(name, [row["id"] for row in some], ("embedding",))
-    milvus.point_alias(name)
-    if milvus.alias_target() != name:
-        raise RuntimeError(f"alias {milvus.alias} does not point to {name} after it was moved")
-    for row in rows.values():
-        found = milvus.search(milvus.alias, row["embedding"], limit=1, fields=("id",))
-        if not found or found[0][1] < SAME_COSINE:
-            if back_to is not None:
-                milvus.point_alias(back_to)
-            raise UserError(
-                f"{name} does not answer a search through alias {milvus.alias}, which points to "
-                f"{back_to or name}: look at it, and run the nightly_reindex job again."
-            )
+def _move(milvus: Milvus, target: CollectionInfo, live: CollectionInfo | None) -> None:
+    """Move the alias, and search through it for something that is there; where that fails, move it back."""
+    some = next(milvus.rows(target.name, ()), [])[:1]
+    rows = milvus.get(target.name, [row["id"] for row in some], ("embedding",))
+    milvus.point_alias(target.name)
+    try:
+        if milvus.alias_target() != target.name:
+            raise RuntimeError(f"alias {milvus.alias} does not point to {target.name} after it was moved")
+        for media_id, row in rows.items():
+            hits = milvus.search(milvus.alias, row["embedding"], limit=10, fields=("id",))
+            if not any(score >= SAME_COSINE for _, score, _ in hits):
+                raise UserError(
+                    f"{target.name} does not find {media_id}, which it holds: look at it, and run the nightly_reindex "
+                    f"job again."
+                )
+    except BaseException:
+        if live is not None:
+            milvus.point_alias(live.name)
+            milvus.mark(replace(target, state=WITHDRAWN))
+        raise
 
 
-def _drop_old(milvus: Milvus, live: str, *, keep: int, since: datetime) -> tuple[str, ...]:
-    """Drop published collections but the live one, the last `keep` and those replaced after `since`; `stage` removes
-    staged ones.
+def _drop_old(
+    milvus: Milvus, live: str, previous: str | None, *, keep: int, grace: timedelta, now: datetime
+) -> tuple[str, ...]:
+    """Drop published collections but the live one, the last `keep` and those replaced less than `grace` ago; `stage`
+    removes what is not published.
     """
     published = _published(milvus)
-    replaced = {info.name: later.published_at for info, later in pairwise(published)}
+    replaced = {info.name: datetime.fromisoformat(later.published_at) for info, later in pairwise(published)}
+    if previous is not None and previous != live:
+        replaced[previous] = now  # after a rollback it is not the one before in order of publication
     old = [info.name for info in published if info.name != live]
     spare = old[:-keep] if keep else old
-    dropped = [name for name in spare if name in replaced and datetime.fromisoformat(replaced[name]) <= since]
+    dropped = [name for name in spare if name in replaced and replaced[name] <= now - grace]
     for name in dropped:
         milvus.drop(name)
     return tuple(dropped)

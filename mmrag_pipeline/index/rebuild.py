@@ -11,13 +11,22 @@ from datetime import datetime
 from typing import Literal
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.changes import Changes, DropRows, Progress, apply, compare, everything, gather_for
+from mmrag_pipeline.index.changes import (
+    MASS_DELETION,
+    Changes,
+    DropRows,
+    Progress,
+    apply,
+    compare,
+    everything,
+    gather_for,
+)
 from mmrag_pipeline.index.checks import check_staged
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.publish import Publication, publish, rollback
 from mmrag_pipeline.index.results import CheckResult
 from mmrag_pipeline.index.rows import WantedRows
-from mmrag_pipeline.index.schema import BUILDING, STAGED, CollectionInfo, choose_index
+from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, STAGED, CollectionInfo, choose_index
 from mmrag_pipeline.index.staged import StagedIndex
 from mmrag_pipeline.index.sync import require_fit
 from mmrag_pipeline.index.vectors import VectorBlock
@@ -28,7 +37,6 @@ __all__ = [
 
 SMALL_LIBRARY_ROWS = 20_000  # rebuilding this much takes seconds, and a fresh collection is checked before it is live
 LARGE_DRIFT = 0.2  # share of rows; above it, rebuilding is not dearer than reconciling
-MASS_DELETION = 0.5
 SHOWN_DROPS = 5
 
 Mode = Literal["auto", "rebuild", "reconcile"]
@@ -97,7 +105,7 @@ def stage(
         vectors = _gathering(sources, wanted, plan.changes, dim=dim, fingerprint=fingerprint)
         # all of them before the first write, because this collection is being searched
         blocks = {key: vectors(key) for key in plan.changes.upsert}
-        apply(milvus, live.name, plan.changes, wanted, blocks.__getitem__, now=now, progress=progress)
+        apply(milvus, live.name, plan.changes, wanted, blocks.__getitem__, progress=progress)
         milvus.finish_writing(live.name)
         return report(live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete))
 
@@ -109,7 +117,6 @@ def stage(
         changes,
         wanted,
         _gathering(sources, wanted, changes, dim=dim, fingerprint=fingerprint),
-        now=now,
         progress=progress,
     )
     milvus.finish_writing(built.name, built=True)
@@ -200,5 +207,5 @@ def _guard_mass_deletion(live: CollectionInfo, changes: Changes, *, allow: bool)
 def _remove_leftovers(milvus: Milvus) -> None:
     target = milvus.alias_target()
     for info in milvus.collections():
-        if info.state in (BUILDING, STAGED) and info.name != target:
+        if info.state != PUBLISHED and info.name != target:
             milvus.drop(info.name)

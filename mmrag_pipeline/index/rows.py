@@ -28,7 +28,7 @@ from mmrag_pipeline.media.library import Drop
 Row = dict[str, Any]
 _COLUMNS = (
     "path", "media_id", "content_id", "media_type", "width", "height", "frame_ms", "sku", "title", "tags",
-    "extra",
+    "extra", "first_seen",
 )  # fmt: skip
 _PAGE = 2000
 
@@ -53,7 +53,7 @@ class WantedRows:
         return self._table["content_id"].take(pa.array(positions, pa.int64())).to_pylist()
 
     def take(self, positions: Sequence[int]) -> Iterator[Row]:
-        """Rows without `embedding` and `ingested_at`, a page at a time.
+        """Rows without `embedding`, a page at a time; `ingested_at` is when the file was first seen, in epoch ms.
 
         Raises:
             UserError: a path is longer than the collection can hold (it names the file, so it can't be cut).
@@ -84,13 +84,14 @@ class WantedRows:
             "origin": LIBRARY,
             "sku": cut(values["sku"] or "", MAX_BYTES["sku"]),
             "title": cut(values["title"] or "", MAX_BYTES["title"]),
+            "ingested_at": int(values["first_seen"].timestamp() * 1000),
             "tags": [cut(tag, MAX_TAG_BYTES) for tag in (values["tags"] or [])[:MAX_TAGS]],
         }
         return row | catalogue_fields(values["extra"])
 
 
 def differs(wanted: Row, stored: Row) -> bool:
-    """Whether the stored row must be written again; `ingested_at` does not count."""
+    """Whether the stored row must be written again."""
     for name in COMPARED:
         value = stored[name]
         if wanted[name] != (list(value) if name == "tags" else value):

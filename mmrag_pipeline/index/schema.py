@@ -36,14 +36,14 @@ MAX_BYTES = {
 MAX_TAGS = 64
 MAX_TAG_BYTES = 256
 MAX_EXTRA_BYTES = 32_768
-INT_FIELDS = ("frame_ms", "width", "height")
+INT_FIELDS = ("frame_ms", "width", "height", "ingested_at")
 
 COMPARED = (*(name for name in MAX_BYTES if name != "id"), *INT_FIELDS, "tags")
-"""The fields that make a row changed when they differ; `ingested_at` is when, not what."""
-FIELDS = ("id", "embedding", *COMPARED, "ingested_at")
+"""The fields that make a row changed when they differ."""
+FIELDS = ("id", "embedding", *COMPARED)
 DYNAMIC = "$meta"
 
-BUILDING, STAGED, PUBLISHED = "building", "staged", "published"
+BUILDING, STAGED, PUBLISHED, WITHDRAWN = "building", "staged", "published", "withdrawn"
 _PREFIX = "mmrag."
 EXACT_ROWS = 200_000  # up to here comparing with every row is fast enough, and exact
 
@@ -73,6 +73,8 @@ def choose_index(rows: int) -> str:
     return "FLAT" if rows <= EXACT_ROWS else "HNSW"
 
 
+LEAST_EF = 128
+"""How many candidates HNSW keeps while it searches, at least."""
 INDEX_PARAMS: Mapping[str, dict[str, int]] = {"FLAT": {}, "HNSW": {"M": 16, "efConstruction": 200}}
 
 
@@ -80,8 +82,8 @@ INDEX_PARAMS: Mapping[str, dict[str, int]] = {"FLAT": {}, "HNSW": {"M": 16, "efC
 class CollectionInfo:
     """What a collection says about itself in its properties.
 
-    `state` is building (a half-built one is removed by the next run), staged (built, not yet published) or
-    published; times are ISO 8601, `published_at` is "" until then.
+    `state` is building, staged (built, not yet published), published, or withdrawn (rolled back from, or it did not
+    answer); the next run removes all but published ones. Times are ISO 8601, `published_at` is "" until then.
     """
 
     name: str

@@ -114,6 +114,8 @@ def _require_sense(request: SearchRequest) -> None:
         raise UserError(f"k is {request.k}: ask for 1 to {MAX_K} results.")
     if not 0 <= request.offset <= MAX_OFFSET:
         raise UserError(f"offset is {request.offset}: leave out 0 to {MAX_OFFSET} results; narrow the filter instead.")
+    if request.diversity and request.offset + request.k > POOL:
+        raise UserError(f"with diversity the answer is chosen among the nearest {POOL}: ask for no more than these.")
     for name in ("diversity", "image_weight"):
         if not 0 <= getattr(request, name) <= 1:
             raise UserError(f"{name} is {getattr(request, name):g}: give 0 to 1.")
@@ -197,13 +199,10 @@ def _nearest(
     milvus: Milvus, collection: str, vector: np.ndarray, expression: str, request: SearchRequest
 ) -> tuple[list[Hit], int]:
     """Fetch more until enough distinct items are found and no item outside ties with the last of them."""
-    wanted = request.offset + request.k
-    if request.diversity:
-        wanted = max(wanted, POOL)
+    wanted = POOL if request.diversity else request.offset + request.k
     limit = min(2 * wanted + 8, _WINDOW)
-    fields = (*HIT_FIELDS, "embedding") if request.diversity else HIT_FIELDS
     while True:
-        found = milvus.search(collection, vector, limit=limit, fields=fields, filter=expression)
+        found = milvus.search(collection, vector, limit=limit, fields=HIT_FIELDS, filter=expression)
         hits = sorted(
             (to_hit(media_id, score, fields) for media_id, score, fields in found),
             key=lambda hit: (-round(hit.score / _SAME), hit.place),
@@ -215,14 +214,10 @@ def _nearest(
             break
         limit = min(4 * limit, _WINDOW)
     if request.diversity:
-        vectors = {media_id: row["embedding"] for media_id, _, row in found}
-        pool = distinct[:wanted]
-        distinct = mmr(
-            pool,
-            np.array([vectors[hit.media_id] for hit in pool], dtype=np.float32),
-            diversity=request.diversity,
-            count=request.offset + request.k,
-        )
+        rows = milvus.get(collection, [hit.media_id for hit in distinct[:wanted]], ("embedding",))
+        pool = [hit for hit in distinct[:wanted] if hit.media_id in rows]  # deleted meanwhile
+        vectors = np.array([rows[hit.media_id]["embedding"] for hit in pool], dtype=np.float32)
+        distinct = mmr(pool, vectors, diversity=request.diversity, count=request.offset + request.k)
     return _ranked(distinct[request.offset :], request.k, first=request.offset + 1), limit
 
 

@@ -62,7 +62,7 @@ def sync_drop(
     block = gather_for(rows, positions, vectors, dim=dim, fingerprint=fingerprint)
     if live is None:
         live = _first_collection(milvus, fingerprint=fingerprint, dim=dim, now=now)
-    apply(milvus, live.name, changes, wanted, lambda _: block, now=now)
+    apply(milvus, live.name, changes, wanted, lambda _: block)
     milvus.finish_writing(live.name)
     return SyncReport(
         live.name,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import Milvus, MilvusConfig, connect
@@ -47,7 +47,8 @@ class Histories(RuleBasedStateMachine):
         self.encoder = MODELS[0]
         self.hour = 0
         self.live: set[str] = set()
-        self.certain = True  # False after a kill: either what was before or what was wanted
+        self.possible: tuple[set[str], set[str]] | None = None  # after a kill: at least these are live, at most those
+        self.earlier: list[tuple[str, set[str]]] | None = []  # what was live before, newest last; None: not known
 
     def now(self):
         self.hour += 1
@@ -78,7 +79,8 @@ class Histories(RuleBasedStateMachine):
         with connect(self.config) as milvus:
             live = milvus.live()
             fits = live is None or live.fits(fingerprint=self.encoder.fingerprint, dim=self.encoder.dim)
-            others = {row for row in live_ids(milvus) if row not in live_ids(milvus, key)}
+            live_ids_before = live_ids(milvus, key)
+            others = live_ids(milvus) - live_ids_before
 
             def run():
                 sync_drop(
@@ -95,10 +97,10 @@ class Histories(RuleBasedStateMachine):
                 with pytest.raises(UserError, match="MMRAG_CLIP_MODEL"):
                     run()
             elif self.dies(milvus, run, kill):
-                self.certain = False
+                self.killed(others | (live_ids_before & drop.ids), others | live_ids_before | drop.ids)
             else:
                 assert live_ids(milvus, key) == drop.ids
-                self.live = others | drop.ids
+                self.is_live(others | drop.ids)
 
     @rule(mode=st.sampled_from(["auto", "rebuild", "reconcile"]), kill=kills, spoil=st.booleans())
     def night(self, mode, kill, spoil):
@@ -106,7 +108,7 @@ class Histories(RuleBasedStateMachine):
         wanted = set().union(*(drop.ids for drop in drops))
         sources = [drop.rows for drop in drops]
         with connect(self.config) as milvus:
-            before = live_ids(milvus)
+            before, live = live_ids(milvus), milvus.live()
             outcome = []
 
             def run():
@@ -135,22 +137,38 @@ class Histories(RuleBasedStateMachine):
                 assert live_ids(milvus) == before
                 return
             if killed:
-                self.certain = False
+                self.killed(before & wanted, before | wanted)
+                assert mode != "rebuild" or live_ids(milvus) in (before, wanted)
             elif outcome[0]:
-                self.live, self.certain = wanted, True
+                if live is not None and milvus.live().name != live.name and self.earlier is not None:
+                    self.earlier.append((live.name, before))
+                self.is_live(wanted)
             else:
                 assert spoil and live_ids(milvus) == before
 
-    @precondition(lambda self: self.certain)
     @rule()
     def roll_back(self):
         with connect(self.config) as milvus:
-            before = live_ids(milvus)
+            before, kept = live_ids(milvus), {info.name for info in milvus.collections()}
             try:
                 rollback(milvus)
             except UserError as error:
                 assert "no earlier collection" in str(error) and live_ids(milvus) == before
-            self.live = live_ids(milvus)
+                assert not self.earlier or self.earlier[-1][0] not in kept
+                return
+            if self.earlier:
+                name, ids = self.earlier.pop()
+                assert (milvus.live().name, live_ids(milvus)) == (name, ids)
+            else:
+                assert self.earlier is None
+            self.is_live(live_ids(milvus))
+
+    def is_live(self, ids):
+        self.live, self.possible = ids, None
+
+    def killed(self, least, most):
+        """What is live now is between these; which collections a rollback may find is not known any more."""
+        self.possible, self.earlier = (least, most), None
 
     def dies(self, milvus: Milvus, run: Callable[[], None], kill: int | None) -> bool:
         """Run it; True if it was killed before its `kill`-th write."""
@@ -178,18 +196,11 @@ class Histories(RuleBasedStateMachine):
         with connect(self.config) as milvus:
             found = live_ids(milvus)
             assert len(milvus.collections()) <= 5  # what is spare goes
-            if self.certain:
+            if self.possible is None:
                 assert found == self.live
             else:
-                every = set().union(*(drop.ids for drop in self.drops.values()))
-                assert found <= every | self.ever(found)
-
-    def ever(self, found):
-        """Ids that some path of some drop can have; nothing else may ever be live."""
-        known = set()
-        for key in DROPS:
-            known |= FakeDrop(key, {f"{letter}.jpg": Item("x") for letter in "abc"}).ids
-        return known
+                least, most = self.possible
+                assert least <= found <= most
 
     def teardown(self) -> None:
         # after all that: a night without accidents puts everything right

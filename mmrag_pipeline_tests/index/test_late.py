@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index import publish as publishing
-from mmrag_pipeline.index.publish import publish
+from mmrag_pipeline.index.publish import publish, rollback
 from mmrag_pipeline.index.rebuild import stage
+from mmrag_pipeline.index.schema import STAGED, WITHDRAWN
 from mmrag_pipeline.index.status import live_ids
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, Item
 
@@ -36,7 +37,7 @@ def test_a_drop_that_came_between_staging_and_publishing_is_live(milvus, sync, s
 
 
 def test_a_drop_that_comes_while_the_alias_moves_is_live(milvus, sync, staged):
-    asked = []
+    asked: list[str] = []
 
     def late():
         asked.append(milvus.live().name)
@@ -63,8 +64,52 @@ def test_a_drop_without_its_vectors_waits_as_it_was_staged(milvus, staged, write
     assert not {"upsert", "delete"} & set(writes.calls)
 
 
+def test_what_a_killed_run_left_out_comes_with_the_next(milvus, staged):
+    def killed():
+        if milvus.live().name == staged.collection:
+            raise KeyboardInterrupt
+        return []
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(milvus, staged, late=killed, now=TOMORROW)
+    assert live_ids(milvus) == WATCHES.ids | BAGS.ids
+    again = publish(milvus, staged, late=lambda: [CHANGED.rows], now=TOMORROW)
+    assert not again.swapped and live_ids(milvus) == CHANGED.ids | BAGS.ids
+
+
+def test_manifests_that_went_away_are_not_a_deletion(milvus, staged, writes):
+    gone = [replace(drop, items={}).rows for drop in (WATCHES, BAGS)]
+    with pytest.raises(UserError, match="7 items"):
+        publish(milvus, staged, late=lambda: gone, now=TOMORROW)
+    assert milvus.live().name == staged.live_before and writes.calls == []
+
+
+def test_what_was_rolled_back_is_not_published_again_by_hand(milvus, staged):
+    publish(milvus, staged, now=TOMORROW)
+    assert rollback(milvus).collection == staged.live_before
+    milvus.mark(replace(milvus.info(staged.collection), state=STAGED))
+    assert publish(milvus, staged, now=TOMORROW).swapped  # nothing else became live since it was staged
+    other = stage(milvus, drops=[WATCHES.rows], fingerprint=FINGERPRINT, dim=DIM, now=TOMORROW, mode="rebuild")
+    publish(milvus, other, now=TOMORROW)
+    with pytest.raises(UserError, match="staged beside"):
+        publish(milvus, staged, now=TOMORROW)
+    assert milvus.live().name == other.collection
+
+
+@pytest.mark.parametrize("error", [Unavailable("no answer"), RuntimeError("a bug")])
+def test_a_search_that_fails_moves_the_alias_back(milvus, staged, monkeypatch, error):
+    def fails(name, *_, **__):
+        raise error
+
+    monkeypatch.setattr(milvus, "search", fails)
+    with pytest.raises(type(error)):
+        publish(milvus, staged, now=TOMORROW)
+    assert milvus.live().name == staged.live_before
+    assert milvus.info(staged.collection).state == WITHDRAWN
+
+
 def test_a_collection_that_does_not_answer_is_not_left_live(milvus, staged, monkeypatch):
     monkeypatch.setattr(publishing, "SAME_COSINE", 2.0)  # no answer is good enough
-    with pytest.raises(UserError, match="does not answer"):
+    with pytest.raises(UserError, match="does not find"):
         publish(milvus, staged, now=TOMORROW)
     assert milvus.live().name == staged.live_before

@@ -201,6 +201,21 @@ def test_rollback_goes_back_and_stops_at_the_first(milvus, sync, staging):
     assert search(milvus, FakeEncoder(), SearchRequest(text="golden watch", k=1))
     with pytest.raises(UserError, match="no earlier collection"):
         rollback(milvus)
+    better = staging(BAGS, WATCHES, day=2)
+    assert names(milvus) == [first, better.collection]  # what was rolled back from is gone
+    publish(milvus, better, now=at(2))
+    assert rollback(milvus).collection == first
+
+
+def test_rollback_where_the_live_one_was_dropped_by_hand(milvus, sync, staging):
+    first = sync(WATCHES).collection
+    staged = staging(*BOTH)
+    publish(milvus, staged, now=at(1))
+    milvus._client.drop_alias(milvus.alias)
+    milvus._client.drop_collection(staged.collection)
+    milvus._loaded.clear()
+    back = rollback(milvus)
+    assert (back.collection, back.previous) == (first, None) and live_ids(milvus) == WATCHES.ids
 
 
 def test_old_collections_are_kept_and_then_dropped_but_never_what_is_live(milvus, sync, staging):

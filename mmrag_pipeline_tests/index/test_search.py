@@ -16,9 +16,9 @@ ENCODER = FakeEncoder()
 
 @pytest.fixture
 def library(milvus, sync):
-    """Both drops live."""
-    sync(WATCHES)
-    sync(BAGS)
+    """Both drops live, a day after their files were first seen."""
+    sync(WATCHES, now=NOW + timedelta(days=1))
+    sync(BAGS, now=NOW + timedelta(days=1))
     return milvus
 
 
@@ -196,6 +196,7 @@ SENSELESS = [
     SearchRequest(text="x", k=0),
     SearchRequest(text="x", offset=-1),
     SearchRequest(text="x", diversity=1.1),
+    SearchRequest(text="x", diversity=0.5, k=10, offset=91),
     SearchRequest(text="x", image=picture("bag"), image_weight=2),
     SearchRequest(text="x", where=Filter(since=datetime(2026, 9, 1))),
     SearchRequest(text="x", where=Filter(tags=("t" * 257,))),

@@ -95,8 +95,10 @@ def main() -> None:
         train(options, [picture for picture in known if picture.part not in kept_out])
     part = "dev" if options.dev else "test"
     mine = scores(Loaded.named(f"local-dir:{options.out.absolute()}"), known, part=part)
-    with tempfile.TemporaryDirectory() as folder:
-        theirs = scores(Loaded.named(recipe_model(options.data / "clip-weights", Path(folder))), known, part=part)
+    theirs, recipe = {}, options.data / "clip-weights"
+    if recipe.is_dir() and not options.dev:
+        with tempfile.TemporaryDirectory() as folder:
+            theirs = scores(Loaded.named(recipe_model(recipe, Path(folder))), known, part=part)
     print(card.table(mine, theirs))
     if not (options.evaluate or options.dev):
         card.write(options.out / "MODEL_CARD.md", mine=mine, theirs=theirs, known=known, phrases=options.phrases)
