@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.late import CaughtUp, catch_up
 from mmrag_pipeline.index.milvus import Milvus
-from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, SAME_COSINE, WITHDRAWN, CollectionInfo
+from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, SAME_COSINE, STAGED, WITHDRAWN, CollectionInfo
 from mmrag_pipeline.index.staged import StagedIndex
 
 GRACE = timedelta(hours=24)
+UNFIT = {BUILDING: "half-built", WITHDRAWN: "withdrawn: it was rolled back from, or did not find what it holds"}
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,16 @@ def publish(
     that were live stay for a rollback, and every one for `grace` after it was replaced.
 
     Raises:
-        UserError: the staged collection is gone or half-built, another one became live since it was staged, most of its
+        UserError: the staged collection is gone, half-built or withdrawn, another one became live since it was staged, most of its
             rows would go as late changes, it doesn't answer through the alias (which is back where it was then), or the
             alias is someone else's.
     """
     now = now or datetime.now(UTC)
     live = milvus.live()
     info = _find(milvus, staged.collection)
-    if info is None or info.state == BUILDING:
+    if info is None or info.state in UNFIT:
         raise UserError(
-            f"the staged collection {staged.collection} is {'half-built' if info else 'gone'}: run the "
+            f"the staged collection {staged.collection} is {UNFIT[info.state] if info else 'gone'}: run the "
             f"nightly_reindex job again, the live collection is untouched."
         )
     previous = live.name if live else None
@@ -123,10 +124,11 @@ def _move(milvus: Milvus, target: CollectionInfo, live: CollectionInfo | None) -
                     f"{target.name} does not find {media_id}, which it holds: look at it, and run the nightly_reindex "
                     f"job again."
                 )
-    except BaseException:
+    except BaseException as error:
         if live is not None:
             milvus.point_alias(live.name)
-            milvus.mark(replace(target, state=WITHDRAWN))
+            silent = isinstance(error, Unavailable)  # it may answer when it is asked again
+            milvus.mark(replace(target, state=STAGED if silent else WITHDRAWN))
         raise
 
 

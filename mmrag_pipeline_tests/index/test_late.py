@@ -11,7 +11,7 @@ from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index import publish as publishing
 from mmrag_pipeline.index.publish import publish, rollback
 from mmrag_pipeline.index.rebuild import stage
-from mmrag_pipeline.index.schema import STAGED, WITHDRAWN
+from mmrag_pipeline.index.schema import PUBLISHED, STAGED, WITHDRAWN
 from mmrag_pipeline.index.status import live_ids
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, Item
 
@@ -84,28 +84,34 @@ def test_manifests_that_went_away_are_not_a_deletion(milvus, staged, writes):
     assert milvus.live().name == staged.live_before and writes.calls == []
 
 
-def test_what_was_rolled_back_is_not_published_again_by_hand(milvus, staged):
+def test_what_was_rolled_back_from_is_not_published_again_by_hand(milvus, staged):
     publish(milvus, staged, now=TOMORROW)
     assert rollback(milvus).collection == staged.live_before
-    milvus.mark(replace(milvus.info(staged.collection), state=STAGED))
-    assert publish(milvus, staged, now=TOMORROW).swapped  # nothing else became live since it was staged
-    other = stage(milvus, drops=[WATCHES.rows], fingerprint=FINGERPRINT, dim=DIM, now=TOMORROW, mode="rebuild")
-    publish(milvus, other, now=TOMORROW)
+    with pytest.raises(UserError, match="withdrawn"):
+        publish(milvus, staged, now=TOMORROW)
+    assert milvus.live().name == staged.live_before
+
+
+def test_what_was_staged_beside_another_one_is_not_published(milvus, staged):
+    between = milvus.create(fingerprint=FINGERPRINT, dim=DIM, index="FLAT", now=TOMORROW, state=PUBLISHED)
+    milvus.point_alias(between.name)
     with pytest.raises(UserError, match="staged beside"):
         publish(milvus, staged, now=TOMORROW)
-    assert milvus.live().name == other.collection
+    assert milvus.live().name == between.name
 
 
-@pytest.mark.parametrize("error", [Unavailable("no answer"), RuntimeError("a bug")])
-def test_a_search_that_fails_moves_the_alias_back(milvus, staged, monkeypatch, error):
+@pytest.mark.parametrize(("error", "state"), [(Unavailable("no answer"), STAGED), (RuntimeError("a bug"), WITHDRAWN)])
+def test_a_search_that_fails_moves_the_alias_back(milvus, staged, monkeypatch, error, state):
     def fails(name, *_, **__):
         raise error
 
-    monkeypatch.setattr(milvus, "search", fails)
-    with pytest.raises(type(error)):
+    with monkeypatch.context() as failing, pytest.raises(type(error)):
+        failing.setattr(milvus, "search", fails)
         publish(milvus, staged, now=TOMORROW)
     assert milvus.live().name == staged.live_before
-    assert milvus.info(staged.collection).state == WITHDRAWN
+    assert milvus.info(staged.collection).state == state
+    if state == STAGED:
+        assert publish(milvus, staged, now=TOMORROW).swapped
 
 
 def test_a_collection_that_does_not_answer_is_not_left_live(milvus, staged, monkeypatch):
