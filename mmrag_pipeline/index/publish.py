@@ -48,9 +48,9 @@ def publish(
     that were live stay for a rollback, and every one for `grace` after it was replaced.
 
     Raises:
-        UserError: the staged collection is gone, half-built or withdrawn, another one became live since it was staged, most of its
-            rows would go as late changes, it doesn't answer through the alias (which is back where it was then), or the
-            alias is someone else's.
+        UserError: the staged collection is gone, half-built or withdrawn, another one became live since it was staged,
+            most of its rows would go as late changes, it doesn't answer through the alias (which is back where it was
+            then), or the alias is someone else's.
     """
     now = now or datetime.now(UTC)
     live = milvus.live()
