@@ -67,7 +67,7 @@ def test_is_small_and_of_its_declared_format() -> None:
     config = json.loads((DEMO_MODEL / "open_clip_config.json").read_text())
     assert config["model_cfg"]["embed_dim"] == 512
     assert config["preprocess_cfg"] == PREPROCESSING
-    assert sum(path.stat().st_size for path in DEMO_MODEL.iterdir()) < 24e6
+    assert sum(path.stat().st_size for path in DEMO_MODEL.iterdir()) < 30e6
 
 
 def test_preprocessing_comes_from_its_own_config(demo: Demo) -> None:
@@ -118,18 +118,7 @@ FIRST_HITS = {
 """Words -> how many of the first hits must be right, and the tags that each of them must have."""
 
 
-WEAK = {
-    "a rose gold watch": "the second hit is silver",
-    "crimson gown": "the first hit is a red sheath dress",
-}
-"""What the committed model gets wrong; strict, so that a better one must take it off the list."""
-
-
-def weak(query: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.xfail(reason=WEAK[query], strict=True)] if query in WEAK else []
-
-
-@pytest.mark.parametrize("query", [pytest.param(query, marks=weak(query)) for query in FIRST_HITS])
+@pytest.mark.parametrize("query", FIRST_HITS)
 def test_finds_in_the_demo_library(query: str, shelf: tuple[list[set[str]], np.ndarray], loaded: Loaded) -> None:
     top, wanted = FIRST_HITS[query]
     tags, vectors = shelf
@@ -153,7 +142,6 @@ def shelf(loaded: Loaded) -> tuple[list[set[str]], np.ndarray]:
     return tags, loaded.pictures([PACKAGED_LIBRARY / row["path"] for row in pictures])
 
 
-@pytest.mark.xfail(reason="the model was made before the golden queries: R@1 0.51, R@10 0.76", strict=True)
 def test_golden_queries_find_what_they_ask_for(loaded: Loaded) -> None:
     found = golden_scores(loaded)
     assert found[GOLDEN_FIRST] >= WANTED[GOLDEN_FIRST]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmrag_pipeline.demo.train.evaluate import COLOUR_AND_CLASS, WANTED
+from mmrag_pipeline.demo.train.evaluate import WANTED
 from mmrag_pipeline.demo.train.pictures import Picture
 from mmrag_pipeline.demo.train.text import CONFIG
 
@@ -16,10 +16,10 @@ words without a download. For real media set `MMRAG_CLIP_MODEL` to one of the ot
 - open_clip 3.3 `local-dir`: {megabytes:.1f} MB in fp16, {millions:.1f} M parameters, 512 dimensions.
 - Image tower: timm `tf_efficientnet_lite0`, its last two stages fine-tuned, a linear projection; 224 px, mean and
   std 0.5.
-- Text tower: {layers} open_clip transformer layer, width {width}, 24 tokens, open_clip's own tokeniser.
+- Text tower: {layers} open_clip transformer layers, width {width}, 24 tokens, open_clip's own tokeniser.
 - Made by `python -m mmrag_pipeline.demo.train` (seed 7) on two CPU cores. First the image tower learns together with a
   teacher, a small head on MiniLM's sentence vectors; then the text tower learns from the pictures' captions and from
-  what the teacher says of {phrases:,} phrases. Renders: `render training --seed 2028`.
+  what the teacher says of {phrases:,} phrases. An hour, most of it beside other work. Renders: `render training --seed 2028`.
 
 ## Sources
 | what | from | licence |
@@ -48,15 +48,18 @@ was told.
 {scores}
 
 `python -m mmrag_pipeline.demo.train --evaluate` measures them again. Everything goes through the pipeline's own
-encoder (fast tier, fp32). "Recipe's" is the model of ../shared/data/clip-weights, whose own training saw some of
-these pictures. Colour + class uses measured colours: some labels are wrong, so 1.0 cannot be reached. Characters and
+encoder (fast tier, fp32). "Recipe's" is the model of ../shared/data/clip-weights. It was trained on all of the clothing,
+grocery and characters (they are its train split), so these rows of its column are not held out, and whether this model
+has twice its colour + class on pictures that neither has seen can't be told from them.
+Colour + class uses measured colours: some labels are wrong, so 1.0 cannot be reached. Characters and
 grocery are held out by picture, so their styles and products were seen in training. R@k: of the pictures that a query
 asks for (at most k), the share among its first k. The golden queries (`demo/golden.csv`) were written before this
-model was trained, each with a word that no training caption has.
+model was trained, each with a word that no training caption has; but that captions tell of views, backgrounds, dials and
+straps, and have more words for the figurines, was decided after a look at which queries an earlier model failed.
 
 ## Limits
-English, short phrases about products; it knows what a thing is, its main colour, and little else. Small parts (a
-dial, a strap), counts, places and people are weak, long sentences weaker than short ones. Matched pairs have other
+English, phrases about products; it knows what a thing is, its main colour, views and backgrounds of studio pictures, and
+little else. Counts, places and people are weak, long sentences weaker than short ones. Matched pairs have other
 cosines than OpenAI CLIP's: no threshold carries over. It has learned the look of our renderer: scores on the demo
 library say nothing about your own pictures.
 """
@@ -66,8 +69,7 @@ def table(mine: dict[str, float], theirs: dict[str, float]) -> str:
     """Markdown: this model, the recipe's where it was measured, and what is wanted."""
     lines = ["| test | this model | recipe's | wanted |", "| --- | ---: | ---: | ---: |"]
     for name, value in mine.items():
-        wanted = 2 * theirs[name] if name == COLOUR_AND_CLASS and name in theirs else WANTED.get(name)
-        cells = [_number(value), _number(theirs.get(name)), _number(wanted)]
+        cells = [_number(value), _number(theirs.get(name)), _number(WANTED.get(name))]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
