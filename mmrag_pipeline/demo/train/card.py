@@ -19,7 +19,8 @@ words without a download. For real media set `MMRAG_CLIP_MODEL` to one of the ot
 - Text tower: {layers} open_clip transformer layers, width {width}, 24 tokens, open_clip's own tokeniser.
 - Made by `python -m mmrag_pipeline.demo.train` (seed 7) on two CPU cores. First the image tower learns together with a
   teacher, a small head on MiniLM's sentence vectors; then the text tower learns from the pictures' captions and from
-  what the teacher says of {phrases:,} phrases. An hour, most of it beside other work. Renders: `render training --seed 2028`.
+  what the teacher says of {phrases:,} phrases. An hour, most of it beside other work.
+- Renders: `render training --count 1200 --seed 2028`.
 
 ## Sources
 | what | from | licence |
@@ -48,18 +49,19 @@ was told.
 {scores}
 
 `python -m mmrag_pipeline.demo.train --evaluate` measures them again. Everything goes through the pipeline's own
-encoder (fast tier, fp32). "Recipe's" is the model of ../shared/data/clip-weights. It was trained on all of the clothing,
-grocery and characters (they are its train split), so these rows of its column are not held out, and whether this model
-has twice its colour + class on pictures that neither has seen can't be told from them.
-Colour + class uses measured colours: some labels are wrong, so 1.0 cannot be reached. Characters and
-grocery are held out by picture, so their styles and products were seen in training. R@k: of the pictures that a query
-asks for (at most k), the share among its first k. The golden queries (`demo/golden.csv`) were written before this
-model was trained, each with a word that no training caption has; but that captions tell of views, backgrounds, dials and
-straps, and have more words for the figurines, was decided after a look at which queries an earlier model failed.
+encoder (fast tier, fp32). "Recipe's" is the model of ../shared/data/clip-weights. It was trained on all of the
+clothing, grocery and characters (they are its train split), so these rows of its column are not held out, and whether
+this model has twice its colour + class on pictures that neither has seen can't be told from them.
+
+Colour + class uses measured colours: some labels are wrong, so 1.0 cannot be reached. Characters and grocery are held
+out by picture, so their styles and products were seen in training. R@k: of the pictures that a query asks for (at most
+k), the share among its first k. The golden queries (`demo/golden.csv`) were written before this model was trained, each
+with a word that no training caption has; but that captions tell of views, backgrounds, dials and straps, and have more
+words for the figurines, was decided after a look at which queries an earlier model failed.
 
 ## Limits
-English, phrases about products; it knows what a thing is, its main colour, views and backgrounds of studio pictures, and
-little else. Counts, places and people are weak, long sentences weaker than short ones. Matched pairs have other
+English, phrases about products; it knows what a thing is, its main colour, views and backgrounds of studio pictures,
+and little else. Counts, places and people are weak, long sentences weaker than short ones. Matched pairs have other
 cosines than OpenAI CLIP's: no threshold carries over. It has learned the look of our renderer: scores on the demo
 library say nothing about your own pictures.
 """
