@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import Milvus, MilvusConfig, connect
@@ -60,6 +60,11 @@ class Histories(RuleBasedStateMachine):
             self.drops[key] = self.drops[key].without(path)
             if item is not None:
                 self.drops[key] = self.drops[key].add({path: item})
+
+    @initialize()
+    def two_drops_are_live(self):
+        for key in DROPS:
+            self.ingest(key, [(path, Item(f"red {path}")) for path in ("a.jpg", "b.jpg")], None)
 
     # what happens; `kill` is before which write the pipeline dies, if it comes so far
 
@@ -223,7 +228,7 @@ def test_what_is_live_is_the_library_or_what_it_was_before(milvus_config: Milvus
             history.config = replace(milvus_config, alias=f"t_{uuid.uuid4().hex[:12]}")
         return history
 
-    few = {"max_examples": 30 if milvus_config.is_lite else 4, "stateful_step_count": 20}
+    few = {"max_examples": 40 if milvus_config.is_lite else 4, "stateful_step_count": 20}
     try:
         run_state_machine_as_test(
             machine, settings=settings(**few, deadline=None, suppress_health_check=list(HealthCheck))
