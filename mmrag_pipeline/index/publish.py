@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.late import CaughtUp, catch_up
 from mmrag_pipeline.index.milvus import Milvus
@@ -16,6 +16,10 @@ from mmrag_pipeline.index.staged import StagedIndex
 
 GRACE = timedelta(hours=24)
 UNFIT = {BUILDING: "half-built", WITHDRAWN: "withdrawn: it was rolled back from, or did not find what it holds"}
+
+
+class _NotFound(UserError):
+    """A collection does not find a row that it holds."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,12 @@ def publish(
         caught_up = catch_up_now()
         # Before the swap: killed in between, it leaves a collection that was checked: a rollback may use it.
         milvus.mark(replace(info, state=PUBLISHED, published_at=now.isoformat()))
-        _move(milvus, info, live)
+        try:
+            _move(milvus, info, live)
+        except BaseException as error:
+            if live is not None:  # only a search that did not find is a verdict; after the rest it may be tried again
+                milvus.mark(replace(info, state=WITHDRAWN if isinstance(error, _NotFound) else STAGED))
+            raise
     caught_up += catch_up_now()  # also where an earlier run was killed after it moved the alias
     return Publication(
         collection=info.name,
@@ -120,15 +129,13 @@ def _move(milvus: Milvus, target: CollectionInfo, live: CollectionInfo | None) -
         for media_id, row in rows.items():
             hits = milvus.search(milvus.alias, row["embedding"], limit=10, fields=("id",))
             if not any(score >= SAME_COSINE for _, score, _ in hits):
-                raise UserError(
+                raise _NotFound(
                     f"{target.name} does not find {media_id}, which it holds: look at it, and run the nightly_reindex "
                     f"job again."
                 )
-    except BaseException as error:
+    except BaseException:
         if live is not None:
             milvus.point_alias(live.name)
-            silent = isinstance(error, Unavailable)  # it may answer when it is asked again
-            milvus.mark(replace(target, state=STAGED if silent else WITHDRAWN))
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -100,18 +101,37 @@ def test_what_was_staged_beside_another_one_is_not_published(milvus, staged):
     assert milvus.live().name == between.name
 
 
-@pytest.mark.parametrize(("error", "state"), [(Unavailable("no answer"), STAGED), (RuntimeError("a bug"), WITHDRAWN)])
-def test_a_search_that_fails_moves_the_alias_back(milvus, staged, monkeypatch, error, state):
-    def fails(name, *_, **__):
-        raise error
+@pytest.fixture(params=[Unavailable("no answer"), RuntimeError("a bug"), KeyboardInterrupt()], ids=repr)
+def failing_search(request, milvus, monkeypatch):
+    """A context in which no search succeeds, and the test expects its error."""
 
-    with monkeypatch.context() as failing, pytest.raises(type(error)):
-        failing.setattr(milvus, "search", fails)
+    def fails(name, *_, **__):
+        raise request.param
+
+    @contextmanager
+    def failing():
+        with monkeypatch.context() as patch, pytest.raises(type(request.param)):
+            patch.setattr(milvus, "search", fails)
+            yield
+
+    return failing
+
+
+def test_a_search_that_fails_moves_the_alias_back(milvus, staged, failing_search):
+    with failing_search():
         publish(milvus, staged, now=TOMORROW)
     assert milvus.live().name == staged.live_before
-    assert milvus.info(staged.collection).state == state
-    if state == STAGED:
-        assert publish(milvus, staged, now=TOMORROW).swapped
+    assert milvus.info(staged.collection).state == STAGED
+    assert publish(milvus, staged, now=TOMORROW).swapped
+
+
+def test_a_rollback_that_fails_changes_nothing(milvus, staged, failing_search):
+    publish(milvus, staged, now=TOMORROW)
+    before = milvus.collections()
+    with failing_search():
+        rollback(milvus)
+    assert milvus.live().name == staged.collection and milvus.collections() == before
+    assert rollback(milvus).collection == staged.live_before
 
 
 def test_a_collection_that_does_not_answer_is_not_left_live(milvus, staged, monkeypatch):
@@ -119,3 +139,4 @@ def test_a_collection_that_does_not_answer_is_not_left_live(milvus, staged, monk
     with pytest.raises(UserError, match="does not find"):
         publish(milvus, staged, now=TOMORROW)
     assert milvus.live().name == staged.live_before
+    assert milvus.info(staged.collection).state == WITHDRAWN
