@@ -110,7 +110,7 @@ FIRST_HITS = {
     "a silver watch": (3, {"watch", "silver"}),
     "a rose gold watch": (2, {"watch", "rose gold"}),
     "a red cape": (3, {"cape", "red"}),
-    "crimson gown": (2, {"dress", "red"}),
+    "crimson gown": (2, {"evening gown", "red"}),
     "a black purse": (2, {"bag", "black"}),
     "a collectible figurine": (3, {"figurine"}),
     "a coffee cup": (3, {"mug"}),
