@@ -80,6 +80,21 @@ class Settings(BaseSettings):
     milvus_wait_s: float = Field(
         60.0, ge=0, description="Seconds to wait for a Milvus Lite file that another process holds."
     )
+    milvus_index: Literal[
+        "auto", "FLAT", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8", "IVF_RABITQ", "DISKANN", "AUTOINDEX"
+    ] = Field(
+        "auto",
+        description="Index of the collection; auto: exact (FLAT) up to 200,000 items, HNSW above. The next reindex "
+        "makes a change; not every Milvus has all of them.",
+    )
+    milvus_vectors: Literal["float32", "float16"] = Field(
+        "float32", description="How the collection keeps vectors; float16 halves its memory and needs a server."
+    )
+    milvus_import: str | None = Field(
+        None,
+        description="Folder or fsspec URI that the Milvus server reads too (its own bucket): a rebuild is then bulk "
+        "imported from there; default: rows are streamed.",
+    )
     image_backend: Literal["preview", "gemini"] = Field(
         "preview", description="Who makes campaign pictures: preview (offline, free) or gemini (paid)."
     )

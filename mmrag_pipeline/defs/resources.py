@@ -53,6 +53,9 @@ def resources() -> dg.Definitions:
                 alias=settings.milvus_alias,
                 timeout_s=settings.milvus_timeout_s,
                 wait_s=settings.milvus_wait_s,
+                index=settings.milvus_index,
+                vectors=settings.milvus_vectors,
+                import_folder=settings.milvus_import,
             ),
             "image_backend": ImageBackendResource(
                 backend=settings.image_backend,

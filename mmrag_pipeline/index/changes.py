@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 
-from mmrag_pipeline.index.filter import equals
-from mmrag_pipeline.index.milvus import Milvus, Row
+from mmrag_pipeline.index.columns import Row
+from mmrag_pipeline.index.filter import both, equals
+from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.rows import WantedRows, differs, gone_columns
 from mmrag_pipeline.index.schema import COMPARED, DYNAMIC
 from mmrag_pipeline.index.vectors import VectorBlock, gather
@@ -46,11 +48,13 @@ class Changes:
         return bool(self.delete) or self.upserts > 0
 
 
-def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: str | None = None) -> Changes:
+def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: Drop | None = None) -> Changes:
     """Compare stored rows (of drop `only`, or all) with the wanted ones, by drop key; writes nothing."""
+    # the product line besides: where it is the partition key, only its partition is read
+    where = both(equals("product_line", only.product_line), equals("drop", only.key)) if only else ""
     changes = Changes()
     missing = {key: set(rows.position) for key, rows in wanted.items()}
-    for page in milvus.rows(collection, (*COMPARED, DYNAMIC), equals("drop", only) if only else ""):
+    for page in milvus.rows(collection, (*COMPARED, DYNAMIC), where):
         changes.stored += len(page)
         known: dict[str, list[Row]] = {}
         for row in page:
@@ -101,15 +105,22 @@ def apply(
 
     New rows go in before old ones go out, so that a renamed file is found at any moment.
     """
-    done, total = 0, changes.upserts
-    for key, positions in sorted(changes.upsert.items()):
-        done += milvus.upsert(collection, _entities(wanted[key], positions, vectors(key), changes))
-        if progress:
-            progress(done, total)
+    told = partial(_tell, progress, changes.upserts) if progress else None
+    milvus.upsert(collection, entities(changes, wanted, vectors), progress=told)
     milvus.delete(collection, changes.delete)
 
 
-def _entities(rows: WantedRows, positions: list[int], block: VectorBlock, changes: Changes) -> Iterator[Row]:
-    for row in rows.take(positions):
-        nulls = changes.emptied.get(row["id"], {})
-        yield nulls | row | {"embedding": block[row["content_id"]]}
+def _tell(progress: Progress, total: int, done: int) -> None:
+    progress(done, total)
+
+
+def entities(
+    changes: Changes, wanted: Mapping[str, WantedRows], vectors: Callable[[str], VectorBlock]
+) -> Iterator[Row]:
+    """Every row to write, with its `embedding`, drop by drop."""
+    for key, positions in sorted(changes.upsert.items()):
+        block = vectors(key)
+        for row in wanted[key].take(positions):
+            row["embedding"] = block[row["content_id"]]
+            nulls = changes.emptied.get(row["id"])
+            yield nulls | row if nulls else row

@@ -9,10 +9,11 @@ import numpy as np
 
 from mmrag_pipeline.index.ann_recall import check_recall
 from mmrag_pipeline.index.changes import Changes, DropRows, compare, gather_for
+from mmrag_pipeline.index.layout import INDEXES, SAME_COSINE
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.results import CheckResult
 from mmrag_pipeline.index.rows import WantedRows
-from mmrag_pipeline.index.schema import SAME_COSINE, SCHEMA_VERSION
+from mmrag_pipeline.index.schema import SCHEMA_VERSION
 from mmrag_pipeline.index.staged import StagedIndex
 from mmrag_pipeline.index.vectors import VectorBlock
 
@@ -99,13 +100,14 @@ def _check_vectors(milvus: Milvus, staged: StagedIndex, sample: _Sample) -> Chec
 def _check_self_search(milvus: Milvus, staged: StagedIndex, sample: _Sample) -> CheckResult:
     asked = min(_SAMPLE_SEARCHES, len(sample.ids))
     found = 0
+    info = milvus.info(staged.collection)
+    same = INDEXES[info.index].same if info else SAME_COSINE
     for media_id, content_id, vector in zip(
         sample.ids[:asked], sample.content_ids[:asked], sample.vectors[:asked], strict=True
     ):
         hits = milvus.search(staged.collection, vector, limit=10, fields=("content_id",))
         found += any(
-            score >= SAME_COSINE and (hit == media_id or fields["content_id"] == content_id)
-            for hit, score, fields in hits
+            score >= same and (hit == media_id or fields["content_id"] == content_id) for hit, score, fields in hits
         )
     detail = f"{found} of {asked} sampled items find themselves among the first 10."
     return CheckResult("self_search", found == asked, detail, expected=asked, found=found)

@@ -35,7 +35,7 @@ def catch_up(milvus: Milvus, collection: str, drops: Iterable[DropRows], *, fing
     found = []
     for source in drops:
         wanted = {source.drop.key: WantedRows(source.drop, source.manifest)}
-        if changes := compare(milvus, collection, wanted, only=source.drop.key):
+        if changes := compare(milvus, collection, wanted, only=source.drop):
             found.append((source, wanted, changes))
     _guard_mass_deletion(milvus, collection, sum(len(changes.delete) for _, _, changes in found))
     upserted, deleted, waiting = 0, 0, []

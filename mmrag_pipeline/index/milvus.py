@@ -7,25 +7,25 @@ aliases that destroy what they point to, visibility after a write, message sizes
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import numpy as np
 
-from mmrag_pipeline.errors import Unavailable, UserError
-from mmrag_pipeline.index import lite
-from mmrag_pipeline.index.failures import as_user_error, is_not_loaded, is_refused_token, is_transient
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index import columns, lite
+from mmrag_pipeline.index.columns import Row
+from mmrag_pipeline.index.config import MilvusConfig
+from mmrag_pipeline.index.connection import LOAD_S, Connection
+from mmrag_pipeline.index.failures import is_transient
+from mmrag_pipeline.index.layout import FLOAT16, INDEXES, PARTITIONS, Layout
 from mmrag_pipeline.index.pymilvus_import import import_pymilvus
 from mmrag_pipeline.index.schema import (
     BUILDING,
-    INDEX_PARAMS,
-    LEAST_EF,
     METRIC,
     SCHEMA_VERSION,
     CollectionInfo,
@@ -34,36 +34,12 @@ from mmrag_pipeline.index.schema import (
     is_our_name,
 )
 
-_MESSAGE_BYTES = 16 * 1024 * 1024  # a quarter of what a server accepts at most
-_BATCH_ROWS = 2000
 _PAGE_ROWS = 8000
 _IDS_A_CALL = 1000
-_LOAD_S = 600.0  # loading builds missing indexes
-_LITE_CALL_S = 300.0  # in this process: nothing to wait for but its own work
-_ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _ID = re.compile(r"[0-9a-f]{1,64}")
+_LATELY_S = 1.0
 
-Row = dict[str, Any]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class MilvusConfig:
-    """Where Milvus is. `uri`: http(s)://host:port of a server, or a local path ending in .db for Milvus Lite.
-
-    `timeout_s` bounds one request to a server; `wait_s` bounds the wait for a Lite file that another process
-    holds.
-    """
-
-    uri: str
-    token: str | None = field(default=None, repr=False)
-    alias: str = "media_live"
-    timeout_s: float = 30.0
-    wait_s: float = 60.0
-
-    @property
-    def is_lite(self) -> bool:
-        return self.uri.endswith(".db") and "://" not in self.uri
 
 
 @contextmanager
@@ -76,7 +52,7 @@ def connect(config: MilvusConfig) -> Iterator[Milvus]:
         Unavailable: no answer within `timeout_s`, or the Lite file is held by another process for `wait_s`.
         UserError: wrong token, or a uri or alias that can't be one.
     """
-    _check(config)
+    config.check()
     import_pymilvus()
     if not config.is_lite:
         milvus = Milvus(config, config.uri, writing=nullcontext())
@@ -93,49 +69,18 @@ def connect(config: MilvusConfig) -> Iterator[Milvus]:
             milvus.close()
 
 
-def _check(config: MilvusConfig) -> None:
-    parts = urlsplit(config.uri)
-    if not config.is_lite and not (parts.scheme in ("http", "https") and parts.hostname):
-        raise UserError(
-            f"MMRAG_MILVUS_URI={_without_password(config.uri)!r} is not an address of Milvus: give "
-            f"http(s)://host:port of a server, or a local path ending in .db for Milvus Lite."
-        )
-    if not config.is_lite and parts.username is not None:
-        raise UserError(
-            f"MMRAG_MILVUS_URI={_without_password(config.uri)} holds a user or password, which logs would "
-            f"show: move it to MMRAG_MILVUS_TOKEN as user:password."
-        )
-    if not _ALIAS.fullmatch(config.alias):
-        raise UserError(
-            f"MMRAG_MILVUS_ALIAS={config.alias!r} can't be an alias: use letters, digits and underscores, "
-            f"not starting with a digit."
-        )
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^@/]*@", "//***@", uri)
-
-
-class Milvus:
+class Milvus(Connection):
     """One open connection. Names given to it are collections, never aliases; `live()` resolves the alias."""
 
     def __init__(self, config: MilvusConfig, address: str, *, writing: Any):
-        self.config = config
+        super().__init__(config, address)
         self.alias = config.alias
-        self.is_lite = config.is_lite
-        self.address = config.uri
-        self._target = address
         self._writing = writing
-        self._loaded: set[str] = set()
-        self._index: dict[str, str] = {}
-        self._reconnecting = threading.Lock()
-        self._client = self._patiently("connect", self._new_client)
+        self._infos: dict[str, CollectionInfo] = {}
+        self._lately: tuple[float, CollectionInfo] | None = None
 
     def __repr__(self) -> str:
         return f"Milvus({self.address!r}, alias={self.alias!r})"
-
-    def close(self) -> None:
-        self._client.close()
 
     # collections and the alias
 
@@ -145,6 +90,7 @@ class Milvus:
         Raises:
             UserError: the alias, or a collection of that name, was made by someone else.
         """
+        self._lately = None
         name = self.alias_target()
         if name is None:
             if self._call("read", "has_collection", self.alias):
@@ -155,7 +101,13 @@ class Milvus:
         info = self.info(name)
         if info is None:
             raise self._foreign(f"alias {self.alias} points to {name}, which this pipeline did not make")
+        self._lately = time.monotonic(), info
         return info
+
+    def lately_live(self) -> CollectionInfo | None:
+        """`live()` as it was within the last second: not every search of a connection shall ask three times."""
+        known = self._lately
+        return known[1] if known and time.monotonic() - known[0] <= _LATELY_S else self.live()
 
     def _foreign(self, what: str) -> UserError:
         return UserError(
@@ -175,6 +127,7 @@ class Milvus:
 
     def point_alias(self, name: str) -> None:
         """Make the alias point to `name`, in one step."""
+        self._lately = None
         with self._writing:
             action = "alter_alias" if self.alias in self._aliases() else "create_alias"
             self._call("move the alias", action, name, self.alias)
@@ -195,9 +148,15 @@ class Milvus:
         """What the collection says about itself; None when it isn't one of ours."""
         properties = self._call("read", "describe_collection", name)["properties"]
         info = CollectionInfo.from_properties(name, properties)
-        if info is not None:
-            self._index[name] = info.index
+        if info is not None and name != self.alias:  # the alias moves
+            self._infos[name] = info
         return info
+
+    def _layout(self, name: str) -> Layout:
+        info = self._infos.get(name) or self.info(name)
+        if info is None:
+            raise ValueError(f"collection {name} was not made by this pipeline")
+        return info.layout
 
     def collections(self) -> list[CollectionInfo]:
         """Every collection made for this alias, oldest first."""
@@ -205,8 +164,14 @@ class Milvus:
         infos = [info for info in map(self.info, sorted(names)) if info and info.alias == self.alias]
         return sorted(infos, key=lambda info: (info.created_at, info.name))
 
-    def create(self, *, fingerprint: str, dim: int, index: str, now: datetime, state: str = BUILDING) -> CollectionInfo:
-        """A new, empty, loaded collection under a name of its own."""
+    def create(
+        self, *, fingerprint: str, dim: int, layout: Layout, now: datetime, state: str = BUILDING
+    ) -> CollectionInfo:
+        """A new, empty, loaded collection under a name of its own.
+
+        Raises:
+            UserError: this Milvus has no such index or vector type; nothing is left behind.
+        """
         with self._writing:
             taken = set(self._call("read", "list_collections"))
             base = name = collection_name(self.alias, fingerprint, now)
@@ -216,21 +181,47 @@ class Milvus:
                 name = f"{base}_{number}"
             info = CollectionInfo(
                 name=name, alias=self.alias, fingerprint=fingerprint, dim=dim, schema_version=SCHEMA_VERSION,
-                index=index, state=state, created_at=now.isoformat(), published_at="",
+                index=layout.index, state=state, created_at=now.isoformat(), published_at="", vectors=layout.vectors,
+                partition_key=layout.partition_key,
             )  # fmt: skip
             params = self._client.prepare_index_params()
-            params.add_index("embedding", index_type=index, metric_type=METRIC, params=INDEX_PARAMS[index])
-            self._call(
-                "create a collection",
-                "create_collection",
-                name,
-                schema=build_schema(dim),
-                properties=info.to_properties(),
-                consistency_level="Strong",  # iterators read at this level, whatever they are told
-            )
-            self._call("create an index", "create_index", name, params, sync=False)
+            build = dict(INDEXES[layout.index].build)
+            params.add_index("embedding", index_type=layout.index, metric_type=METRIC, params=build)
+            with self._refusals(layout, name):
+                self._call(
+                    "create a collection",
+                    "create_collection",
+                    name,
+                    schema=build_schema(dim, layout),
+                    properties=info.to_properties(),
+                    consistency_level="Strong",  # iterators read at this level, whatever they are told
+                    **({"num_partitions": PARTITIONS} if layout.partition_key else {}),
+                )
+                self._call("create an index", "create_index", name, params, sync=False)
         self.ensure_loaded(name)
         return info
+
+    @contextmanager
+    def _refusals(self, layout: Layout, name: str) -> Iterator[None]:
+        """What this Milvus does not have as a sentence; the collection that was made for it goes."""
+        from pymilvus import MilvusException
+
+        try:
+            yield
+        except MilvusException as error:
+            if is_transient(error):
+                raise
+            if self._call("read", "has_collection", name):
+                self._call("drop a collection", "drop_collection", name)
+            reason = " ".join(str(error.message or error).split())[:200]
+            raise UserError(
+                f"Milvus at {self.address} makes no collection with index {layout.index} of {layout.vectors} vectors "
+                f"({reason}): set MMRAG_MILVUS_INDEX and MMRAG_MILVUS_VECTORS to what it has."
+            ) from error
+
+    def has_index(self, name: str) -> bool:
+        """False where whoever made the collection was killed before it was complete."""
+        return bool(self._call("read", "list_indexes", name))
 
     def mark(self, info: CollectionInfo) -> None:
         """Write the properties of a collection again, after `dataclasses.replace`."""
@@ -263,19 +254,37 @@ class Milvus:
         if name in self._loaded or name == self.alias:
             return
         if self.is_lite or str(self._call("read", "get_load_state", name)["state"]) != "Loaded":
-            self._call("load a collection", "load_collection", name, timeout=max(_LOAD_S, self.config.timeout_s))
+            self._call("load a collection", "load_collection", name, timeout=max(LOAD_S, self.config.timeout_s))
         self._loaded.add(name)
 
     # writing rows
 
-    def upsert(self, name: str, rows: Iterator[Row] | Sequence[Row]) -> int:
-        """Write whole rows in messages of at most 16 MB, each id once; returns their number."""
-        written = 0
-        for batch in _batches(rows):
-            with self._writing:
-                self._call("write rows", "upsert", name, batch)
-            written += len(batch)
+    def upsert(self, name: str, rows: Iterable[Row], *, progress: Callable[[int], None] | None = None) -> int:
+        """Write whole rows in messages of at most 16 MB; returns their number, `progress` gets it on the way.
+
+        While one message travels the next is packed.
+        """
+        written = travelling = 0
+        sent: Future[None] | None = None
+
+        def arrived() -> None:
+            nonlocal written
+            if sent is not None:
+                sent.result()
+                written += travelling
+                if progress:
+                    progress(written)
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="milvus-upsert") as sender:
+            for fields, count in columns.messages(rows, vectors=self._layout(name).vectors):
+                arrived()
+                sent, travelling = sender.submit(self._send, name, fields, count), count
+            arrived()
         return written
+
+    def _send(self, name: str, fields: Sequence[Any], count: int) -> None:
+        with self._writing:
+            self._call("write rows", "upsert", name, fields, count)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete rows by id."""
@@ -292,7 +301,7 @@ class Milvus:
         """
         if self.is_lite or built:
             with self._writing:
-                self._call("flush", "flush", name, timeout=max(_LOAD_S, self.config.timeout_s))
+                self._call("flush", "flush", name, timeout=max(LOAD_S, self.config.timeout_s))
         self.count(name)
 
     # reading rows
@@ -331,7 +340,7 @@ class Milvus:
                 raise
 
         while page := self._patiently("read rows", next_page):
-            yield page
+            yield self._numbers(name, page, wanted)
             last = page[-1]["id"]
 
     def get(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Row]:
@@ -342,136 +351,43 @@ class Milvus:
             rows = self._call(
                 "read rows", "get", name, chunk, output_fields=["id", *fields], consistency_level="Strong"
             )
-            found.update({row["id"]: dict(row) for row in rows})
+            read = self._numbers(name, [dict(row) for row in rows], fields)
+            found.update({row["id"]: row for row in read})
         return found
+
+    def _numbers(self, name: str, rows: list[Row], fields: Sequence[str]) -> list[Row]:
+        """Vectors of float16 are read as bytes: as numbers, like those of float32."""
+        if {"embedding", "*"} & set(fields) and self._layout(name).vectors == FLOAT16:
+            for row in rows:
+                row["embedding"] = as_float16(row["embedding"])
+        return rows
 
     def search(
         self, name: str, vector: np.ndarray, *, limit: int, fields: Sequence[str], filter: str = ""
     ) -> list[tuple[str, float, Row]]:
         """(id, cosine, fields) of the nearest rows, best first."""
         self.ensure_loaded(name)
-        if name not in self._index:
-            self.info(name)
-        breadth = {"ef": max(LEAST_EF, limit)} if self._index.get(name) == "HNSW" else {}
+        layout = self._layout(name)
+        number = np.float16 if layout.vectors == FLOAT16 else np.float32
         found = self._call(
             "search",
             "search",
             name,
-            data=[np.asarray(vector, dtype=np.float32)],
+            data=[np.asarray(vector, dtype=number)],
             anns_field="embedding",
             limit=limit,
             filter=filter,
             output_fields=list(fields),
-            search_params={"metric_type": METRIC, "params": breadth},
+            search_params={"metric_type": METRIC, "params": INDEXES[layout.index].search(limit)},
             consistency_level="Bounded",
         )
         return [(hit["id"], float(hit["distance"]), dict(hit["entity"])) for hit in found[0]]
 
-    # calls
 
-    @property
-    def _call_s(self) -> float:
-        return max(_LITE_CALL_S, self.config.timeout_s) if self.is_lite else self.config.timeout_s
-
-    def _call(self, action: str, method: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
-        return self._patiently(
-            action, lambda: getattr(self._client, method)(*args, timeout=timeout or self._call_s, **options)
-        )
-
-    def _patiently(self, action: str, call: Callable[[], T]) -> T:
-        """Make a call that may be made twice (all of ours may); bridges a restart for up to `timeout_s`."""
-        import grpc
-        from pymilvus import MilvusException
-
-        deadline, pause = time.monotonic() + self.config.timeout_s, 0.1
-        while True:
-            try:
-                return call()
-            except (MilvusException, grpc.RpcError) as error:
-                # A starting server also refuses good tokens; one that connected before is known to be good.
-                again = is_transient(error) or is_refused_token(error)
-                if action == "connect" or not again or time.monotonic() + pause > deadline:
-                    self._raise(error, action)
-                if is_not_loaded(error):
-                    self._reload()
-                time.sleep(pause)
-                pause = min(2 * pause, 2.0)
-                if not self.is_lite:
-                    self._reconnect()
-
-    def _raise(self, error: Exception, action: str) -> NoReturn:
-        known = as_user_error(error, address=self.address, action=action, timeout_s=self.config.timeout_s)
-        if known is None and action == "connect":
-            known = Unavailable(
-                f"{self.address} does not answer as Milvus: start the server, or correct MMRAG_MILVUS_URI "
-                f"(http or https, the gRPC port, 19530 by default)."
-            )
-        if known is None:
-            raise error
-        raise known from None
-
-    def _new_client(self) -> Any:
-        from pymilvus import MilvusClient
-
-        # A proxy from the environment must not come between this process and its own Lite server.
-        options = {"grpc_options": {"grpc.enable_http_proxy": 0}} if self.is_lite else {}
-        return MilvusClient(
-            self._target,
-            token=self.config.token or "",
-            timeout=self.config.timeout_s,
-            dedicated=True,
-            **options,
-        )
-
-    def _reconnect(self) -> None:
-        """Open a new channel; where that fails, the next call on the old one says so again."""
-        from pymilvus import MilvusException
-
-        with self._reconnecting:
-            try:
-                client = self._new_client()
-            except MilvusException:
-                return
-            old, self._client = self._client, client
-            old.close()
-
-    def _reload(self) -> None:
-        """Somebody else released a collection, or the server restarted: load those in use again."""
-        import grpc
-        from pymilvus import MilvusException
-
-        for name in list(self._loaded):
-            try:
-                self._client.load_collection(name, timeout=max(_LOAD_S, self.config.timeout_s))
-            except (MilvusException, grpc.RpcError):
-                continue  # the call that is repeated next reports it
-
-
-def _batches(rows: Iterator[Row] | Sequence[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    size = 0
-    for row in rows:
-        cost = _cost(row)
-        if batch and (len(batch) >= _BATCH_ROWS or size + cost > _MESSAGE_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += cost
-    if batch:
-        yield batch
-
-
-def _cost(value: Any) -> int:
-    """Bytes of a value in a message, never less than it takes (JSON may escape a character to 6 bytes)."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes + 8
-    if isinstance(value, str):
-        return (len(value) if value.isascii() else 4 * len(value)) + 8
-    if isinstance(value, Mapping):
-        return sum(_cost(key) + _cost(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return 8 + sum(map(_cost, value))
-    return 24
+def as_float16(value: Any) -> np.ndarray:
+    """What pymilvus reads of a float16 vector (bytes, alone or in a list) as float32 [dim]."""
+    data = value[0] if isinstance(value, list) and value and isinstance(value[0], bytes) else value
+    return (np.frombuffer(data, dtype="<f2") if isinstance(data, bytes) else np.asarray(data)).astype(np.float32)
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.bulk import Importer
 from mmrag_pipeline.index.changes import (
     MASS_DELETION,
     Changes,
@@ -18,15 +19,17 @@ from mmrag_pipeline.index.changes import (
     Progress,
     apply,
     compare,
+    entities,
     everything,
     gather_for,
 )
 from mmrag_pipeline.index.checks import check_staged
+from mmrag_pipeline.index.layout import Layout
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.publish import Publication, publish, rollback
 from mmrag_pipeline.index.results import CheckResult
 from mmrag_pipeline.index.rows import WantedRows
-from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, STAGED, CollectionInfo, choose_index
+from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, STAGED, CollectionInfo
 from mmrag_pipeline.index.staged import StagedIndex
 from mmrag_pipeline.index.sync import require_fit
 from mmrag_pipeline.index.vectors import VectorBlock
@@ -64,9 +67,10 @@ def stage(
     """Make a collection hold exactly the ok rows of `drops`, which are all drops of the library.
 
     `auto` writes nothing when the live collection holds them already; builds a fresh collection when there is
-    none, when it is of another model, schema or index, or when something differs and rebuilding costs
-    little; else mends the live collection in place. What killed runs left half-built, and what earlier runs
-    staged but never published, is removed first.
+    none, when it is of another model, schema or layout, or when something differs and rebuilding costs
+    little; else mends the live collection in place. A collection that a killed run left half-built is
+    completed; what earlier runs staged but never published is removed first. A new collection is filled by bulk
+    import where the configuration names a folder for it.
 
     Raises:
         UserError: nothing to index, a row without a usable vector, more than half of the live rows would go
@@ -82,7 +86,9 @@ def stage(
     plan = _plan(milvus, live, wanted, mode=mode, fingerprint=fingerprint, dim=dim)
     if live is not None:
         _guard_mass_deletion(live, plan.changes, allow=allow_mass_deletion)
-    _remove_leftovers(milvus)
+    layout = milvus.config.layout(total)
+    half_built = _half_built(milvus, live, layout, fingerprint=fingerprint, dim=dim) if plan.mode == "rebuild" else None
+    _remove_leftovers(milvus, but=half_built)
 
     def report(collection: str, how: Literal["rebuild", "reconcile", "unchanged"], **counts: int) -> StagedIndex:
         before = live.name if live else None
@@ -109,19 +115,20 @@ def stage(
         milvus.finish_writing(live.name)
         return report(live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete))
 
-    changes = everything(wanted)
-    built = milvus.create(fingerprint=fingerprint, dim=dim, index=choose_index(total), now=now, state=BUILDING)
-    apply(
-        milvus,
-        built.name,
-        changes,
-        wanted,
-        _gathering(sources, wanted, changes, dim=dim, fingerprint=fingerprint),
-        progress=progress,
-    )
+    built = half_built or milvus.create(fingerprint=fingerprint, dim=dim, layout=layout, now=now, state=BUILDING)
+    importer = Importer(milvus, milvus.config.import_folder, built.name) if milvus.config.import_folder else None
+    if importer and half_built:
+        importer.wait()  # the server may still be at it
+        importer.tidy()
+    changes = compare(milvus, built.name, wanted) if half_built else everything(wanted)
+    vectors = _gathering(sources, wanted, changes, dim=dim, fingerprint=fingerprint)
+    if importer and not half_built:
+        importer.load(entities(changes, wanted, vectors), total=total, progress=progress)
+    else:
+        apply(milvus, built.name, changes, wanted, vectors, progress=progress)
     milvus.finish_writing(built.name, built=True)
     milvus.mark(replace(built, state=STAGED))
-    return report(built.name, "rebuild", upserted=total, deleted=0)
+    return report(built.name, "rebuild", upserted=changes.upserts, deleted=len(changes.delete))
 
 
 def _gathering(
@@ -175,7 +182,7 @@ def _plan(
     changes = compare(milvus, live.name, wanted)
     if mode == "rebuild":
         return _Plan("rebuild", changes)
-    if mode == "auto" and live.index != choose_index(total):
+    if mode == "auto" and live.layout != milvus.config.layout(total):
         return _Plan("rebuild", changes)
     if not changes:
         return _Plan("unchanged", changes)
@@ -204,8 +211,26 @@ def _guard_mass_deletion(live: CollectionInfo, changes: Changes, *, allow: bool)
         )
 
 
-def _remove_leftovers(milvus: Milvus) -> None:
+def _half_built(
+    milvus: Milvus, live: CollectionInfo | None, layout: Layout, *, fingerprint: str, dim: int
+) -> CollectionInfo | None:
+    """The newest collection that a killed run was building and that this one would build alike: it goes on with it."""
+    for info in reversed(milvus.collections()):
+        alike = info.fits(fingerprint=fingerprint, dim=dim) and info.layout == layout
+        if (
+            info.state == BUILDING
+            and alike
+            and (live is None or info.name != live.name)
+            and milvus.has_index(info.name)
+        ):
+            return info
+    return None
+
+
+def _remove_leftovers(milvus: Milvus, *, but: CollectionInfo | None) -> None:
     target = milvus.alias_target()
     for info in milvus.collections():
-        if info.state != PUBLISHED and info.name != target:
+        if info.state != PUBLISHED and info.name != target and info != but:
             milvus.drop(info.name)
+            if milvus.config.import_folder:
+                Importer(milvus, milvus.config.import_folder, info.name).tidy()

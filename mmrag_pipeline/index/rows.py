@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +30,7 @@ _COLUMNS = (
     "extra", "first_seen",
 )  # fmt: skip
 _PAGE = 2000
+_NO_EXTRA = (None, "", "{}")
 
 
 class WantedRows:
@@ -38,7 +38,9 @@ class WantedRows:
 
     def __init__(self, drop: Drop, manifest: pa.Table):
         self.drop = drop
-        self._table = manifest.filter(pc.equal(manifest["status"], "ok")).select(_COLUMNS).combine_chunks()
+        table = manifest.filter(pc.equal(manifest["status"], "ok")).select(_COLUMNS)
+        first_seen = table["first_seen"].cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64())
+        self._table = table.set_column(_COLUMNS.index("first_seen"), "first_seen", first_seen).combine_chunks()
         ids: list[str] = self._table["media_id"].to_pylist()
         self.position = {media_id: position for position, media_id in enumerate(ids)}
         if len(self.position) != len(ids):
@@ -65,7 +67,7 @@ class WantedRows:
 
     def _row(self, values: Row) -> Row:
         path = values["path"]
-        if len(path.encode("utf-8", "replace")) > MAX_BYTES["path"]:
+        if 4 * len(path) > MAX_BYTES["path"] and len(path.encode("utf-8", "replace")) > MAX_BYTES["path"]:
             raise UserError(
                 f"drop {self.drop.key}: the path {path[:80]}... is longer than {MAX_BYTES['path']} bytes: shorten it."
             )
@@ -76,7 +78,7 @@ class WantedRows:
             "product_line": self.drop.product_line,
             "drop": self.drop.key,
             "path": path,
-            "filename": cut(PurePosixPath(path).name, MAX_BYTES["filename"]),
+            "filename": cut(path.rpartition("/")[2], MAX_BYTES["filename"]),
             "media_type": values["media_type"],
             "frame_ms": STILL if frame_ms is None else frame_ms,
             "width": values["width"] or 0,
@@ -84,10 +86,12 @@ class WantedRows:
             "origin": LIBRARY,
             "sku": cut(values["sku"] or "", MAX_BYTES["sku"]),
             "title": cut(values["title"] or "", MAX_BYTES["title"]),
-            "ingested_at": int(values["first_seen"].timestamp() * 1000),
+            "ingested_at": values["first_seen"],
             "tags": [cut(tag, MAX_TAG_BYTES) for tag in (values["tags"] or [])[:MAX_TAGS]],
         }
-        return row | catalogue_fields(values["extra"])
+        if values["extra"] not in _NO_EXTRA:
+            row |= catalogue_fields(values["extra"])
+        return row
 
 
 def differs(wanted: Row, stored: Row) -> bool:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from mmrag_pipeline.index.layout import FLOAT16, FLOAT32, Layout
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
 
 SCHEMA_VERSION = 1
 METRIC = "COSINE"
-SAME_COSINE = 0.9999
-"""A stored vector is the one that was written when their cosine is at least this."""
 STILL = -1  # `frame_ms` of a picture that isn't a video frame
 LIBRARY = "library"
 GENERATED = "generated"
@@ -37,6 +37,8 @@ MAX_TAGS = 64
 MAX_TAG_BYTES = 256
 MAX_EXTRA_BYTES = 32_768
 INT_FIELDS = ("frame_ms", "width", "height", "ingested_at")
+WIDE_INT_FIELDS = ("frame_ms", "ingested_at")
+"""Those of 64 bits; the others have 32."""
 
 COMPARED = (*(name for name in MAX_BYTES if name != "id"), *INT_FIELDS, "tags")
 """The fields that make a row changed when they differ."""
@@ -45,37 +47,26 @@ DYNAMIC = "$meta"
 
 BUILDING, STAGED, PUBLISHED, WITHDRAWN = "building", "staged", "published", "withdrawn"
 _PREFIX = "mmrag."
-EXACT_ROWS = 200_000  # up to here comparing with every row is fast enough, and exact
 
 
-def build_schema(dim: int) -> CollectionSchema:
-    """`FIELDS`, with a vector of `dim` float32, and a dynamic field for further catalogue columns."""
+def build_schema(dim: int, layout: Layout) -> CollectionSchema:
+    """`FIELDS`, with a vector of `dim` numbers, and a dynamic field for further catalogue columns."""
     from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MAX_BYTES["id"])
-    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dim)
+    vector = DataType.FLOAT16_VECTOR if layout.vectors == FLOAT16 else DataType.FLOAT_VECTOR
+    schema.add_field("embedding", vector, dim=dim)
     for name, limit in MAX_BYTES.items():
         if name != "id":
-            schema.add_field(name, DataType.VARCHAR, max_length=limit)
-    schema.add_field("frame_ms", DataType.INT64)
-    schema.add_field("width", DataType.INT32)
-    schema.add_field("height", DataType.INT32)
+            parted = {"is_partition_key": True} if name == layout.partition_key else {}
+            schema.add_field(name, DataType.VARCHAR, max_length=limit, **parted)
+    for name in INT_FIELDS:
+        schema.add_field(name, DataType.INT64 if name in WIDE_INT_FIELDS else DataType.INT32)
     schema.add_field(
         "tags", DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=MAX_TAGS, max_length=MAX_TAG_BYTES
     )
-    schema.add_field("ingested_at", DataType.INT64)
     return schema
-
-
-def choose_index(rows: int) -> str:
-    """FLAT (exact) while it is fast enough, HNSW above."""
-    return "FLAT" if rows <= EXACT_ROWS else "HNSW"
-
-
-LEAST_EF = 128
-"""How many candidates HNSW keeps while it searches, at least."""
-INDEX_PARAMS: Mapping[str, dict[str, int]] = {"FLAT": {}, "HNSW": {"M": 16, "efConstruction": 200}}
 
 
 @dataclass(frozen=True)
@@ -95,6 +86,12 @@ class CollectionInfo:
     state: str
     created_at: str
     published_at: str
+    vectors: str = FLOAT32
+    partition_key: str = ""
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.index, self.vectors, self.partition_key)
 
     def fits(self, *, fingerprint: str, dim: int) -> bool:
         """Whether rows of this model may be written to it or searched in it."""
@@ -107,9 +104,13 @@ class CollectionInfo:
     @classmethod
     def from_properties(cls, name: str, properties: Mapping[str, Any]) -> CollectionInfo | None:
         """None when the collection isn't one of ours."""
-        known = [field.name for field in fields(cls) if field.name != "name"]
+        # Collections of earlier versions say nothing of what was added since: the defaults were the only choice.
+        known = {field.name: field.default for field in fields(cls) if field.name != "name"}
         try:
-            values: dict[str, Any] = {field: str(properties[_PREFIX + field]) for field in known}
+            values: dict[str, Any] = {
+                name: str(properties[_PREFIX + name] if default is MISSING else properties.get(_PREFIX + name, default))
+                for name, default in known.items()
+            }
             values |= {"dim": int(values["dim"]), "schema_version": int(values["schema_version"])}
         except (KeyError, ValueError):
             return None
@@ -133,5 +134,7 @@ def stamp(now: datetime) -> str:
 
 def cut(text: str, limit: int) -> str:
     """At most `limit` UTF-8 bytes of `text`, never half a character; NUL, which no filter can name, goes."""
+    if text.isascii() and len(text) <= limit and "\0" not in text:
+        return text
     data = text.replace("\0", "").encode("utf-8", "replace")
     return data[:limit].decode("utf-8", "ignore")

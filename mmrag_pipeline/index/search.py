@@ -85,7 +85,7 @@ def answer(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> Answer:
     """
     expression = request.where.expression()
     _require_sense(request)
-    live = _require_live(milvus)
+    live = _require(milvus.lately_live(), milvus)
     if (live.fingerprint, live.dim) != (encoder.fingerprint, encoder.dim):
         raise UserError(
             f"the live collection {live.name} was made with model {live.fingerprint}, the model in force is "
@@ -100,7 +100,7 @@ def answer(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> Answer:
             hits, candidates = _nearest(milvus, live.name, vector, expression, request)
             break
         except Exception as error:
-            again = _require_live(milvus) if is_gone(error) else live
+            again = _require(milvus.live(), milvus) if is_gone(error) else live
             if again.name == live.name or again.fingerprint != live.fingerprint:
                 raise
             live = again  # swapped and dropped between looking up the alias and searching
@@ -155,7 +155,7 @@ def items(
     Raises:
         UserError: no live collection yet, or a value that no item can have.
     """
-    live = _require_live(milvus)
+    live = _require(milvus.live(), milvus)
     expression = Filter(sku=sku, product_line=product_line, drop=drop).expression()
     found = (to_hit(row["id"], 1.0, row) for page in milvus.rows(live.name, HIT_FIELDS, expression) for row in page)
     if one_per_content:
@@ -183,8 +183,7 @@ def why_empty(milvus: Milvus, request: SearchRequest) -> str:
     return "the items were deleted meanwhile: search again."
 
 
-def _require_live(milvus: Milvus) -> CollectionInfo:
-    live = milvus.live()
+def _require(live: CollectionInfo | None, milvus: Milvus) -> CollectionInfo:
     if live is None:
         raise UserError(_nothing_live(milvus))
     return live
@@ -200,7 +199,7 @@ def _nearest(
 ) -> tuple[list[Hit], int]:
     """Fetch more until enough distinct items are found and no item outside ties with the last of them."""
     wanted = POOL if request.diversity else request.offset + request.k
-    limit = min(2 * wanted + 8, _WINDOW)
+    limit = min(wanted + wanted // 4 + 2, _WINDOW)  # as a rule few are copies
     while True:
         found = milvus.search(collection, vector, limit=limit, fields=HIT_FIELDS, filter=expression)
         hits = sorted(

@@ -12,7 +12,7 @@ from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.changes import apply, compare, everything, gather_for
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.rows import WantedRows
-from mmrag_pipeline.index.schema import PUBLISHED, SCHEMA_VERSION, STAGED, CollectionInfo, choose_index
+from mmrag_pipeline.index.schema import PUBLISHED, SCHEMA_VERSION, STAGED, CollectionInfo
 from mmrag_pipeline.media.library import Drop
 
 
@@ -54,7 +54,7 @@ def sync_drop(
             live = _mark_published(milvus, live, now=now)
     elif not rows:
         return SyncReport(collection=None, upserted=0, deleted=0, unchanged=0, rows=0)
-    changes = compare(milvus, live.name, wanted, only=drop.key) if live else everything(wanted)
+    changes = compare(milvus, live.name, wanted, only=drop) if live else everything(wanted)
     if live and not changes:
         return SyncReport(live.name, upserted=0, deleted=0, unchanged=changes.unchanged, rows=len(rows))
 
@@ -91,7 +91,7 @@ def require_fit(live: CollectionInfo, *, fingerprint: str, dim: int) -> None:
 
 def _first_collection(milvus: Milvus, *, fingerprint: str, dim: int, now: datetime) -> CollectionInfo:
     """An empty live collection; where another drop's sync was quicker, its collection."""
-    made = milvus.create(fingerprint=fingerprint, dim=dim, index=choose_index(0), now=now, state=STAGED)
+    made = milvus.create(fingerprint=fingerprint, dim=dim, layout=milvus.config.layout(0), now=now, state=STAGED)
     if milvus.claim_alias(made.name):
         return _mark_published(milvus, made, now=now)  # only now: killed before it, no rollback may choose an empty one
     milvus.drop(made.name)

@@ -18,6 +18,9 @@ class MilvusResource(dg.ConfigurableResource):
     alias: str = Field("media_live", description="Alias of the live collection.")
     timeout_s: float = Field(30.0, description="Seconds one request may take.")
     wait_s: float = Field(60.0, description="Seconds to wait for a Milvus Lite file held by another process.")
+    index: str = Field("auto", description="Index of new collections, or auto.")
+    vectors: str = Field("float32", description="float32, or on a server float16.")
+    import_folder: str | None = Field(None, description="Where a server reads bulk imports from.")
 
     def connect(self) -> AbstractContextManager[Milvus]:
         """A connection for the length of one `with` block.
@@ -26,5 +29,14 @@ class MilvusResource(dg.ConfigurableResource):
             UserError: no answer, wrong token, or the file is held by another process.
         """
         return connect(
-            MilvusConfig(uri=self.uri, token=self.token, alias=self.alias, timeout_s=self.timeout_s, wait_s=self.wait_s)
+            MilvusConfig(
+                uri=self.uri,
+                token=self.token,
+                alias=self.alias,
+                timeout_s=self.timeout_s,
+                wait_s=self.wait_s,
+                index=self.index,
+                vectors=self.vectors,
+                import_folder=self.import_folder,
+            )
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ WANTED = {key: WantedRows(source.drop, source.manifest) for key, source in SOURC
 @pytest.fixture
 def staged(milvus, monkeypatch):
     """Both drops in a collection with an HNSW index."""
-    monkeypatch.setattr(rebuild, "choose_index", lambda rows: "HNSW")
+    monkeypatch.setattr(milvus, "config", replace(milvus.config, index="HNSW"))
     return stage(milvus, drops=SOURCES.values(), fingerprint=FINGERPRINT, dim=DIM, now=NOW)
 
 

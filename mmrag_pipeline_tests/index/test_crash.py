@@ -30,7 +30,7 @@ MANY = WATCHES.add({f"{number:04}.jpg": Item(f"thing {number}") for number in ra
 VICTIM = """
     import os, signal, sys
     from datetime import timedelta
-    import mmrag_pipeline.index.milvus as adapter
+    import mmrag_pipeline.index.columns as adapter
     from mmrag_pipeline.index.milvus import MilvusConfig, connect
     from mmrag_pipeline.index.rebuild import publish, stage
     from mmrag_pipeline.index.sync import sync_drop
@@ -133,7 +133,7 @@ def test_killed_while_ingesting_the_first_drop(milvus_config, method, number):
 @pytest.mark.slow
 def test_a_server_restarted_in_the_middle_of_a_sync(tmp_path, monkeypatch):
     """Short: the sync bridges it. Long: it ends in one sentence, and the next run completes."""
-    monkeypatch.setattr("mmrag_pipeline.index.milvus._BATCH_ROWS", 20)
+    monkeypatch.setattr("mmrag_pipeline.index.columns._BATCH_ROWS", 20)
     with running_server(tmp_path) as server:
         with connect(MilvusConfig(server.uri, server.token, timeout_s=120)) as milvus:
             ingest(milvus, WATCHES)

@@ -10,6 +10,7 @@ import pytest
 
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index import publish as publishing
+from mmrag_pipeline.index.layout import IndexType, Layout
 from mmrag_pipeline.index.publish import publish, rollback
 from mmrag_pipeline.index.rebuild import stage
 from mmrag_pipeline.index.schema import PUBLISHED, STAGED, WITHDRAWN
@@ -94,7 +95,7 @@ def test_what_was_rolled_back_from_is_not_published_again_by_hand(milvus, staged
 
 
 def test_what_was_staged_beside_another_one_is_not_published(milvus, staged):
-    between = milvus.create(fingerprint=FINGERPRINT, dim=DIM, index="FLAT", now=TOMORROW, state=PUBLISHED)
+    between = milvus.create(fingerprint=FINGERPRINT, dim=DIM, layout=Layout("FLAT"), now=TOMORROW, state=PUBLISHED)
     milvus.point_alias(between.name)
     with pytest.raises(UserError, match="staged beside"):
         publish(milvus, staged, now=TOMORROW)
@@ -135,7 +136,7 @@ def test_a_rollback_that_fails_changes_nothing(milvus, staged, failing_search):
 
 
 def test_a_collection_that_does_not_answer_is_not_left_live(milvus, staged, monkeypatch):
-    monkeypatch.setattr(publishing, "SAME_COSINE", 2.0)  # no answer is good enough
+    monkeypatch.setattr(publishing, "INDEXES", {"FLAT": IndexType(same=2.0)})  # no answer is good enough
     with pytest.raises(UserError, match="does not find"):
         publish(milvus, staged, now=TOMORROW)
     assert milvus.live().name == staged.live_before

@@ -9,6 +9,7 @@ import pytest
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index import rebuild
+from mmrag_pipeline.index.layout import Layout
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.rebuild import check_staged, publish, rollback, stage
 from mmrag_pipeline.index.schema import BUILDING, PUBLISHED
@@ -254,7 +255,7 @@ def test_the_target_of_an_alias_can_not_be_dropped(milvus, sync):
 def test_what_was_staged_but_never_published_is_removed_by_the_next_run(milvus, sync, staging):
     first = sync(WATCHES).collection
     unpublished = staging(*BOTH).collection
-    half_built = milvus.create(fingerprint=FINGERPRINT, dim=DIM, index="FLAT", now=at(1), state=BUILDING).name
+    half_built = milvus.create(fingerprint=FINGERPRINT, dim=DIM, layout=Layout("FLAT"), now=at(1), state=BUILDING).name
     assert set(names(milvus)) == {first, unpublished, half_built}
     staged = staging(*BOTH, day=2)
     assert set(names(milvus)) == {first, staged.collection}
@@ -265,7 +266,7 @@ def test_what_was_staged_but_never_published_is_removed_by_the_next_run(milvus, 
 
 def test_a_half_built_collection_is_not_published(milvus, staging):
     staged = staging(*BOTH)
-    half_built = milvus.create(fingerprint=FINGERPRINT, dim=DIM, index="FLAT", now=at(1), state=BUILDING).name
+    half_built = milvus.create(fingerprint=FINGERPRINT, dim=DIM, layout=Layout("FLAT"), now=at(1), state=BUILDING).name
     with pytest.raises(UserError, match="half-built"):
         publish(milvus, staged.__class__(**(vars(staged) | {"collection": half_built})))
     assert milvus.live() is None

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import UserError
@@ -100,7 +99,11 @@ def test_only_what_changed_is_written(milvus, sync, monkeypatch):
         }
     )
     written, upsert = [], milvus.upsert
-    monkeypatch.setattr(milvus, "upsert", lambda name, rows: upsert(name, written.extend(rows := list(rows)) or rows))
+    monkeypatch.setattr(
+        milvus,
+        "upsert",
+        lambda name, rows, **options: upsert(name, written.extend(rows := list(rows)) or rows, **options),
+    )
     report = sync(changed, now=LATER)
     assert (report.upserted, report.deleted, report.unchanged) == (3, 1, 1)
     assert {row["path"] for row in written} == {"gold.jpg", "rose.jpg", "gold-side.jpg"}
@@ -199,7 +202,7 @@ def test_long_and_odd_catalogue_values_are_kept_within_bounds_and_stay_put(milvu
 
 def test_pages_and_messages_lose_nothing(milvus, sync, monkeypatch):
     monkeypatch.setattr("mmrag_pipeline.index.milvus._PAGE_ROWS", 100)
-    monkeypatch.setattr("mmrag_pipeline.index.milvus._BATCH_ROWS", 70)
+    monkeypatch.setattr("mmrag_pipeline.index.columns._BATCH_ROWS", 70)
     monkeypatch.setattr("mmrag_pipeline.index.milvus._IDS_A_CALL", 90)
     many = WATCHES.add({f"{number:05}.jpg": Item(f"thing {number}") for number in range(500)})
     assert sync(many).upserted == 504
@@ -207,13 +210,3 @@ def test_pages_and_messages_lose_nothing(milvus, sync, monkeypatch):
     report = sync(many.without(*(f"{number:05}.jpg" for number in range(200))))
     assert (report.deleted, report.unchanged) == (200, 304)
     assert live_status(milvus).rows == 304
-
-
-def test_messages_stay_below_the_limit():
-    from mmrag_pipeline.index.milvus import _batches
-
-    vector = np.zeros(4096, dtype=np.float32)
-    rows = [{"id": f"{number:x}", "embedding": vector, "title": "\N{SNOWMAN}" * 300} for number in range(3000)]
-    batches = list(_batches(rows))
-    assert [row for batch in batches for row in batch] == rows
-    assert max(len(batch) * (vector.nbytes + 900) for batch in batches) <= 16 * 1024 * 1024

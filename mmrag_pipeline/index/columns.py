@@ -1,0 +1,125 @@
+"""Rows as the columns of one Milvus message, packed several times faster than pymilvus packs dicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmrag_pipeline.index.layout import FLOAT16
+from mmrag_pipeline.index.schema import DYNAMIC, FIELDS, INT_FIELDS, MAX_BYTES, WIDE_INT_FIELDS
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+    from pymilvus.grpc_gen.schema_pb2 import FieldData, FloatArray
+
+Row = dict[str, Any]
+
+_MESSAGE_BYTES = 16 * 1024 * 1024  # a quarter of what a server accepts at most
+_BATCH_ROWS = 2000
+_FLOATS = b"\x0a"  # field 1, length-delimited: `FloatArray.data`
+
+
+def pack(rows: Sequence[Row], *, vectors: str) -> list[FieldData]:
+    """Whole rows (every field of the schema, `embedding` as float32 [dim]) as `schema.proto`'s FieldData, one a field.
+
+    What is in a row besides goes into the dynamic field.
+    """
+    from pymilvus import DataType
+    from pymilvus.grpc_gen.schema_pb2 import (
+        ArrayArray,
+        FieldData,
+        IntArray,
+        JSONArray,
+        LongArray,
+        ScalarField,
+        StringArray,
+        VectorField,
+    )
+
+    def scalars(name: str, kind: int, values: ScalarField, **options: Any) -> FieldData:
+        return FieldData(type=kind, field_name=name, scalars=values, **options)
+
+    def column(name: str) -> list[Any]:
+        return [row[name] for row in rows]
+
+    def texts(values: Sequence[str]) -> ScalarField:
+        return ScalarField(string_data=StringArray(data=values))
+
+    fields = [scalars(name, DataType.VARCHAR, texts(column(name))) for name in MAX_BYTES]
+    for name in INT_FIELDS:
+        if name in WIDE_INT_FIELDS:
+            wide = ScalarField(long_data=LongArray(data=column(name)))
+            fields.append(scalars(name, DataType.INT64, wide))
+        else:
+            narrow = ScalarField(int_data=IntArray(data=column(name)))
+            fields.append(scalars(name, DataType.INT32, narrow))
+    tags = ArrayArray(data=list(map(texts, column("tags"))))
+    fields.append(scalars("tags", DataType.ARRAY, ScalarField(array_data=tags)))
+    extra = ScalarField(json_data=JSONArray(data=list(map(dynamic_json, rows))))
+    fields.append(scalars(DYNAMIC, DataType.JSON, extra, is_dynamic=True))
+
+    block = np.stack(column("embedding")).astype(np.float32, copy=False)
+    if vectors == FLOAT16:
+        kind, packed = DataType.FLOAT16_VECTOR, {"float16_vector": block.astype("<f2").tobytes()}
+    else:
+        kind, packed = DataType.FLOAT_VECTOR, {"float_vector": _float_array(block)}
+    field = VectorField(dim=block.shape[1], **packed)
+    fields.append(FieldData(type=kind, field_name="embedding", vectors=field))
+    return fields
+
+
+def _float_array(block: np.ndarray) -> FloatArray:
+    """Packed floats are their little-endian bytes (protobuf encoding), so no float becomes a Python object."""
+    from pymilvus.grpc_gen.schema_pb2 import FloatArray
+
+    data = block.astype("<f4", copy=False).tobytes()
+    size, length = len(data), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    length.append(size)
+    return FloatArray.FromString(_FLOATS + bytes(length) + data)
+
+
+def dynamic_json(row: Mapping[str, Any]) -> bytes:
+    """The row's further catalogue columns as JSON."""
+    return json.dumps({name: value for name, value in row.items() if name not in FIELDS}, ensure_ascii=False).encode()
+
+
+def upsert(client: MilvusClient, name: str, fields: Sequence[FieldData], count: int, *, timeout: float) -> None:
+    """Send packed columns; pymilvus takes a finished request as `upsert_param`."""
+    from pymilvus.grpc_gen.milvus_pb2 import UpsertRequest
+
+    request = UpsertRequest(collection_name=name, fields_data=fields, num_rows=count)
+    client._get_connection().upsert(
+        name,
+        [],
+        upsert_param=request,
+        schema={"fields": ()},  # only looked at to make a request
+        timeout=timeout,
+        context=client._generate_call_context(),
+    )
+
+
+def messages(rows: Iterable[Row], *, vectors: str) -> Iterator[tuple[list[FieldData], int]]:
+    """Rows in order as packed messages of at most 2,000 rows and 16 MB, each with its number of rows.
+
+    A message has each id once, the last of equal ones: servers keep both of two, or refuse them.
+    """
+    rows = iter(rows)
+    while batch := {row["id"]: row for row in islice(rows, _BATCH_ROWS)}:
+        yield from _small_enough(list(batch.values()), vectors)
+
+
+def _small_enough(rows: list[Row], vectors: str) -> Iterator[tuple[list[FieldData], int]]:
+    fields = pack(rows, vectors=vectors)
+    if len(rows) == 1 or sum(field.ByteSize() for field in fields) <= _MESSAGE_BYTES:
+        yield fields, len(rows)
+        return
+    half = len(rows) // 2
+    yield from _small_enough(rows[:half], vectors)
+    yield from _small_enough(rows[half:], vectors)
