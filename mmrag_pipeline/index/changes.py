@@ -50,7 +50,7 @@ class Changes:
 
 def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: Drop | None = None) -> Changes:
     """Compare stored rows (of drop `only`, or all) with the wanted ones, by drop key; writes nothing."""
-    # the product line besides: where it is the partition key, only its partition is read
+    # the product line besides: where it is the partition key, only its partitions are read
     where = both(equals("product_line", only.product_line), equals("drop", only.key)) if only else ""
     changes = Changes()
     missing = {key: set(rows.position) for key, rows in wanted.items()}

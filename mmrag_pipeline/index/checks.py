@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from mmrag_pipeline.index.ann_recall import check_recall
 from mmrag_pipeline.index.changes import Changes, DropRows, compare, gather_for
-from mmrag_pipeline.index.layout import INDEXES, SAME_COSINE
+from mmrag_pipeline.index.filter import equals
+from mmrag_pipeline.index.layout import SAME_COSINE
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.results import CheckResult
 from mmrag_pipeline.index.rows import WantedRows
@@ -48,7 +50,7 @@ def check_staged(
     drops = {source.drop.key: source for source in expected}
     wanted = {key: WantedRows(source.drop, source.manifest) for key, source in drops.items()}
     total = sum(map(len, wanted.values()))
-    results = [_check_model(milvus, staged), _check_rows(milvus, staged, total)]
+    results = [_check_model(milvus, staged), _check_rows(milvus, staged, wanted)]
     if not results[0].passed:
         return results
     changes = compare(milvus, staged.collection, wanted)
@@ -68,9 +70,18 @@ def _check_model(milvus: Milvus, staged: StagedIndex) -> CheckResult:
     return CheckResult("model", passed, detail, expected=1, found=int(passed))
 
 
-def _check_rows(milvus: Milvus, staged: StagedIndex, total: int) -> CheckResult:
+def _check_rows(milvus: Milvus, staged: StagedIndex, wanted: dict[str, WantedRows]) -> CheckResult:
+    """By product line too where that is the partition key: a row in a wrong partition is there and is not found."""
+    total = sum(map(len, wanted.values()))
     found = milvus.count(staged.collection)
     detail = f"{found} rows in {staged.collection}, {total} ok rows in the manifests."
+    info = milvus.info(staged.collection)
+    if found == total and info is not None and info.partition_key:
+        lines: Counter[str] = Counter()
+        for rows in wanted.values():
+            lines[rows.drop.product_line] += len(rows)
+        found = sum(milvus.count(staged.collection, equals("product_line", line)) for line in lines)
+        detail += f" Filtered by product line, {found}."
     return CheckResult("rows", found == total, detail, expected=total, found=found)
 
 
@@ -101,7 +112,7 @@ def _check_self_search(milvus: Milvus, staged: StagedIndex, sample: _Sample) -> 
     asked = min(_SAMPLE_SEARCHES, len(sample.ids))
     found = 0
     info = milvus.info(staged.collection)
-    same = INDEXES[info.index].same if info else SAME_COSINE
+    same = info.layout.same if info else SAME_COSINE
     for media_id, content_id, vector in zip(
         sample.ids[:asked], sample.content_ids[:asked], sample.vectors[:asked], strict=True
     ):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.layout import AUTO, FLOAT32, INDEXES, Layout, choose_layout
+from mmrag_pipeline.index.layout import AUTO, FLOAT32, INDEXES
 
 _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
@@ -34,10 +34,6 @@ class MilvusConfig:
     @property
     def is_lite(self) -> bool:
         return self.uri.endswith(".db") and "://" not in self.uri
-
-    def layout(self, rows: int) -> Layout:
-        """How a collection of so many rows should be laid out."""
-        return choose_layout(rows, index=self.index, vectors=self.vectors, is_lite=self.is_lite)
 
     def check(self) -> None:
         """Raises UserError: something in it can't be."""

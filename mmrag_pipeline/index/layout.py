@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,12 +30,17 @@ class Layout:
     vectors: str = FLOAT32
     partition_key: str = ""
 
+    @property
+    def same(self) -> float:
+        """A row that is found with its own vector has at least this score."""
+        return INDEXES[self.index].same if self.vectors == FLOAT32 else QUANTISED_COSINE
+
 
 @dataclass(frozen=True)
 class IndexType:
     """Parameters for building and, for a search of `limit` rows, for searching.
 
-    `exact`: every row is compared. `same`: a row that is found with its own vector has at least this cosine. `on_lite`:
+    `exact`: every row is compared. `same`: see `Layout.same`. `on_lite`:
     Milvus Lite has it; others it takes without a word and does something else.
     """
 
@@ -74,9 +80,19 @@ INDEXES: Mapping[str, IndexType] = {
 }
 
 
-def choose_layout(rows: int, *, index: str, vectors: str, is_lite: bool) -> Layout:
+def choose_layout(rows: int, *, index: str, vectors: str, server: str | None) -> Layout:
     """The layout for so many rows: the index that is asked for, or with `auto` FLAT while it is fast enough and HNSW
     above. Product lines are kept apart on a server, where a filter on one then reads less.
+
+    `server` is the version that it gives, None for Milvus Lite.
     """
     chosen = ("FLAT" if rows <= EXACT_ROWS else "HNSW") if index == AUTO else index
-    return Layout(chosen, vectors, "" if is_lite else PARTITION_KEY)
+    return Layout(chosen, vectors, PARTITION_KEY if server and _keeps_partitions(server) else "")
+
+
+def _keeps_partitions(version: str) -> bool:
+    """Servers before 2.4.5 put upserted or imported rows into partitions where filters on the key do not find them
+    (milvus-io/milvus#30607, #33237).
+    """
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return found is not None and tuple(int(part or 99) for part in found.groups()) >= (2, 4, 5)

@@ -22,7 +22,7 @@ from mmrag_pipeline.index.columns import Row
 from mmrag_pipeline.index.config import MilvusConfig
 from mmrag_pipeline.index.connection import LOAD_S, Connection
 from mmrag_pipeline.index.failures import is_transient
-from mmrag_pipeline.index.layout import FLOAT16, INDEXES, PARTITIONS, Layout
+from mmrag_pipeline.index.layout import FLOAT16, INDEXES, PARTITIONS, Layout, choose_layout
 from mmrag_pipeline.index.pymilvus_import import import_pymilvus
 from mmrag_pipeline.index.schema import (
     BUILDING,
@@ -78,6 +78,7 @@ class Milvus(Connection):
         self._writing = writing
         self._infos: dict[str, CollectionInfo] = {}
         self._lately: tuple[float, CollectionInfo] | None = None
+        self._version: str | None = None
 
     def __repr__(self) -> str:
         return f"Milvus({self.address!r}, alias={self.alias!r})"
@@ -163,6 +164,12 @@ class Milvus(Connection):
         names = [name for name in self._call("read", "list_collections") if is_our_name(self.alias, name)]
         infos = [info for info in map(self.info, sorted(names)) if info and info.alias == self.alias]
         return sorted(infos, key=lambda info: (info.created_at, info.name))
+
+    def layout_for(self, rows: int) -> Layout:
+        """How a collection of so many rows should be laid out here."""
+        if not self.is_lite and self._version is None:
+            self._version = str(self._call("read", "get_server_version"))
+        return choose_layout(rows, index=self.config.index, vectors=self.config.vectors, server=self._version)
 
     def create(
         self, *, fingerprint: str, dim: int, layout: Layout, now: datetime, state: str = BUILDING

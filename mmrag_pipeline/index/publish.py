@@ -10,7 +10,6 @@ from itertools import pairwise
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.late import CaughtUp, catch_up
-from mmrag_pipeline.index.layout import INDEXES
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.schema import BUILDING, PUBLISHED, STAGED, WITHDRAWN, CollectionInfo
 from mmrag_pipeline.index.staged import StagedIndex
@@ -129,7 +128,7 @@ def _move(milvus: Milvus, target: CollectionInfo, live: CollectionInfo | None) -
             raise RuntimeError(f"alias {milvus.alias} does not point to {target.name} after it was moved")
         for media_id, row in rows.items():
             hits = milvus.search(milvus.alias, row["embedding"], limit=10, fields=("id",))
-            if not any(score >= INDEXES[target.index].same for _, score, _ in hits):
+            if not any(score >= target.layout.same for _, score, _ in hits):
                 raise _NotFound(
                     f"{target.name} does not find {media_id}, which it holds: look at it, and run the nightly_reindex "
                     f"job again."

@@ -86,7 +86,7 @@ def stage(
     plan = _plan(milvus, live, wanted, mode=mode, fingerprint=fingerprint, dim=dim)
     if live is not None:
         _guard_mass_deletion(live, plan.changes, allow=allow_mass_deletion)
-    layout = milvus.config.layout(total)
+    layout = milvus.layout_for(total)
     half_built = _half_built(milvus, live, layout, fingerprint=fingerprint, dim=dim) if plan.mode == "rebuild" else None
     _remove_leftovers(milvus, but=half_built)
 
@@ -182,7 +182,7 @@ def _plan(
     changes = compare(milvus, live.name, wanted)
     if mode == "rebuild":
         return _Plan("rebuild", changes)
-    if mode == "auto" and live.layout != milvus.config.layout(total):
+    if mode == "auto" and live.layout != milvus.layout_for(total):
         return _Plan("rebuild", changes)
     if not changes:
         return _Plan("unchanged", changes)

@@ -91,7 +91,7 @@ def require_fit(live: CollectionInfo, *, fingerprint: str, dim: int) -> None:
 
 def _first_collection(milvus: Milvus, *, fingerprint: str, dim: int, now: datetime) -> CollectionInfo:
     """An empty live collection; where another drop's sync was quicker, its collection."""
-    made = milvus.create(fingerprint=fingerprint, dim=dim, layout=milvus.config.layout(0), now=now, state=STAGED)
+    made = milvus.create(fingerprint=fingerprint, dim=dim, layout=milvus.layout_for(0), now=now, state=STAGED)
     if milvus.claim_alias(made.name):
         return _mark_published(milvus, made, now=now)  # only now: killed before it, no rollback may choose an empty one
     milvus.drop(made.name)

@@ -9,8 +9,7 @@ from datetime import timedelta
 import pytest
 
 from mmrag_pipeline.errors import Unavailable, UserError
-from mmrag_pipeline.index import publish as publishing
-from mmrag_pipeline.index.layout import IndexType, Layout
+from mmrag_pipeline.index.layout import Layout
 from mmrag_pipeline.index.publish import publish, rollback
 from mmrag_pipeline.index.rebuild import stage
 from mmrag_pipeline.index.schema import PUBLISHED, STAGED, WITHDRAWN
@@ -136,7 +135,7 @@ def test_a_rollback_that_fails_changes_nothing(milvus, staged, failing_search):
 
 
 def test_a_collection_that_does_not_answer_is_not_left_live(milvus, staged, monkeypatch):
-    monkeypatch.setattr(publishing, "INDEXES", {"FLAT": IndexType(same=2.0)})  # no answer is good enough
+    monkeypatch.setattr(Layout, "same", 2.0)  # no answer is good enough
     with pytest.raises(UserError, match="does not find"):
         publish(milvus, staged, now=TOMORROW)
     assert milvus.live().name == staged.live_before
