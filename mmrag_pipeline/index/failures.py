@@ -69,6 +69,11 @@ def is_gone(error: BaseException) -> bool:
     return _says(error, _GONE)
 
 
+def is_too_large(error: BaseException) -> bool:
+    """The answer has more bytes than a server gives: ask for fewer rows."""
+    return "RESOURCE_EXHAUSTED" in status_names(error) or _says(error, ("exceed the limit size",))
+
+
 def as_user_error(error: BaseException, *, address: str, action: str, timeout_s: float) -> UserError | None:
     """The sentence for an error that a person can mend, or None. Never holds the token."""
     names = status_names(error)

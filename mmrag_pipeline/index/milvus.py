@@ -20,7 +20,7 @@ import numpy as np
 
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index import lite
-from mmrag_pipeline.index.failures import as_user_error, is_not_loaded, is_refused_token, is_transient
+from mmrag_pipeline.index.failures import as_user_error, is_not_loaded, is_refused_token, is_too_large, is_transient
 from mmrag_pipeline.index.pymilvus_import import import_pymilvus
 from mmrag_pipeline.index.schema import (
     BUILDING,
@@ -244,7 +244,8 @@ class Milvus:
             ValueError: it is not ours, or an alias points to it (Lite would destroy what is live).
         """
         with self._writing:
-            if not is_our_name(self.alias, name) or self.info(name) is None:
+            known = self._call("read", "list_collections")  # no aliases, whatever they are named
+            if not is_our_name(self.alias, name) or name not in known or self.info(name) is None:
                 raise ValueError(f"collection {name} was not made by this pipeline: not dropped")
             aliases = self._call("read", "list_aliases", name).get("aliases") or []
             if aliases or name == self.alias_target():
@@ -310,25 +311,28 @@ class Milvus:
         """Pages of rows in order of id, every finished write included; resumes after a lost connection."""
         self.ensure_loaded(name)
         wanted = list(dict.fromkeys(["id", *fields]))
-        last, pages = "", None
+        last, pages, size = "", None, _PAGE_ROWS
 
         def next_page() -> list[Row]:
-            nonlocal pages
-            if pages is None:
-                parts = [f"({filter})"] * bool(filter) + [f'id > "{last}"'] * bool(last)
-                pages = self._client.query_iterator(
-                    name,
-                    batch_size=_PAGE_ROWS,
-                    filter=" and ".join(parts),
-                    output_fields=wanted,
-                    consistency_level="Strong",
-                    timeout=self._call_s,
-                )
-            try:
-                return [dict(row) for row in pages.next()]
-            except BaseException:
-                pages = None  # the next try starts a new iterator after the last row
-                raise
+            nonlocal pages, size
+            while True:
+                if pages is None:
+                    parts = [f"({filter})"] * bool(filter) + [f'id > "{last}"'] * bool(last)
+                    pages = self._client.query_iterator(
+                        name,
+                        batch_size=size,
+                        filter=" and ".join(parts),
+                        output_fields=wanted,
+                        consistency_level="Strong",
+                        timeout=self._call_s,
+                    )
+                try:
+                    return [dict(row) for row in pages.next()]
+                except BaseException as error:
+                    pages = None  # the next try starts a new iterator after the last row
+                    if size == 1 or not is_too_large(error):
+                        raise
+                    size = max(1, size // 4)
 
         while page := self._patiently("read rows", next_page):
             yield page
@@ -361,7 +365,7 @@ class Milvus:
             anns_field="embedding",
             limit=limit,
             filter=filter,
-            output_fields=list(fields),
+            output_fields=list(fields) or ["id"],  # of none, Lite makes all of them, the vector too
             search_params={"metric_type": METRIC, "params": breadth},
             consistency_level="Bounded",
         )
@@ -448,17 +452,18 @@ class Milvus:
 
 
 def _batches(rows: Iterator[Row] | Sequence[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
+    """Each id once in a batch, the last of them: a server would keep it twice, or refuse the message."""
+    batch: dict[str, Row] = {}
     size = 0
     for row in rows:
         cost = _cost(row)
         if batch and (len(batch) >= _BATCH_ROWS or size + cost > _MESSAGE_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
+            yield list(batch.values())
+            batch, size = {}, 0
+        batch[row["id"]] = row
         size += cost
     if batch:
-        yield batch
+        yield list(batch.values())
 
 
 def _cost(value: Any) -> int:
