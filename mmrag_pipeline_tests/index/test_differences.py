@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.milvus import Milvus, connect
+from mmrag_pipeline.index.milvus import Milvus, MilvusConfig, connect
 from mmrag_pipeline.index.rebuild import check_staged, publish, stage
 from mmrag_pipeline.index.schema import FIELDS
 from mmrag_pipeline.index.search import SearchRequest, search
@@ -149,6 +150,20 @@ def test_a_vector_of_another_length_is_refused_by_us_not_by_milvus(milvus, sync,
             vectors=WATCHES.add({"new.jpg": Item("new")}).embedded_by(longer).batches(),
         )
     assert writes.calls == []
+
+
+def test_lite_is_told_by_its_address():
+    assert MilvusConfig("store/milvus.db").is_lite and MilvusConfig("/var/lib/milvus.db").is_lite
+    assert not any(MilvusConfig(uri).is_lite for uri in ("http://host:19530", "https://host/milvus.db"))
+
+
+def test_every_test_that_the_documentation_names_is_there():
+    rows = [line for line in DOCUMENTED.read_text().splitlines() if line.startswith("| ") and "`test_" in line]
+    named = {name for row in rows for name in re.findall(r"`(test_\w+)`", row)}
+    there = {
+        name for file in TESTS.glob("test_*.py") for name in re.findall(r"^def (test_\w+)", file.read_text(), re.M)
+    }
+    assert len(rows) > 20 and named - there == set()
 
 
 @pytest.mark.slow
