@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -68,6 +69,11 @@ def is_gone(error: BaseException) -> bool:
     return _says(error, _GONE)
 
 
+def is_too_large(error: BaseException) -> bool:
+    """The answer has more bytes than a server gives: ask for fewer rows."""
+    return "RESOURCE_EXHAUSTED" in status_names(error) or _says(error, ("exceed the limit size",))
+
+
 def as_user_error(error: BaseException, *, address: str, action: str, timeout_s: float) -> UserError | None:
     """The sentence for an error that a person can mend, or None. Never holds the token."""
     names = status_names(error)
@@ -78,8 +84,8 @@ def as_user_error(error: BaseException, *, address: str, action: str, timeout_s:
         )
     if "PERMISSION_DENIED" in names or _says(error, ("permission deny", "permission denied")):
         return UserError(
-            f"the Milvus user of MMRAG_MILVUS_TOKEN has no right to {action} at {address}: grant it on the "
-            f"whole database, because each reindex makes a new collection."
+            f"the Milvus user of MMRAG_MILVUS_TOKEN has no right to {action} at {address}: grant it "
+            f"{_privilege(error)}on the whole database, because each reindex makes a new collection."
         )
     if "DEADLINE_EXCEEDED" in names:
         return Unavailable(
@@ -89,6 +95,12 @@ def as_user_error(error: BaseException, *, address: str, action: str, timeout_s:
     if is_transient(error):
         return Unavailable(f"Milvus at {address} does not answer (to {action}): start it, or correct MMRAG_MILVUS_URI.")
     return None
+
+
+def _privilege(error: BaseException) -> str:
+    """`the privilege Upsert `, as the server named it, or nothing."""
+    named = re.search(r"\bPrivilege([A-Z]\w*): permission den", str(error))
+    return f"the privilege {named[1]} " if named else ""
 
 
 def _says(error: BaseException, phrases: tuple[str, ...]) -> bool:

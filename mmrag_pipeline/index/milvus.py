@@ -21,7 +21,7 @@ from mmrag_pipeline.index import columns, lite
 from mmrag_pipeline.index.columns import Row
 from mmrag_pipeline.index.config import MilvusConfig
 from mmrag_pipeline.index.connection import LOAD_S, Connection
-from mmrag_pipeline.index.failures import is_transient
+from mmrag_pipeline.index.failures import is_too_large, is_transient
 from mmrag_pipeline.index.layout import FLOAT16, INDEXES, PARTITIONS, Layout, choose_layout
 from mmrag_pipeline.index.pymilvus_import import import_pymilvus
 from mmrag_pipeline.index.schema import (
@@ -242,7 +242,8 @@ class Milvus(Connection):
             ValueError: it is not ours, or an alias points to it (Lite would destroy what is live).
         """
         with self._writing:
-            if not is_our_name(self.alias, name) or self.info(name) is None:
+            known = self._call("read", "list_collections")  # no aliases, whatever they are named
+            if not is_our_name(self.alias, name) or name not in known or self.info(name) is None:
                 raise ValueError(f"collection {name} was not made by this pipeline: not dropped")
             aliases = self._call("read", "list_aliases", name).get("aliases") or []
             if aliases or name == self.alias_target():
@@ -326,25 +327,28 @@ class Milvus(Connection):
         """Pages of rows in order of id, every finished write included; resumes after a lost connection."""
         self.ensure_loaded(name)
         wanted = list(dict.fromkeys(["id", *fields]))
-        last, pages = "", None
+        last, pages, size = "", None, _PAGE_ROWS
 
         def next_page() -> list[Row]:
-            nonlocal pages
-            if pages is None:
-                parts = [f"({filter})"] * bool(filter) + [f'id > "{last}"'] * bool(last)
-                pages = self._client.query_iterator(
-                    name,
-                    batch_size=_PAGE_ROWS,
-                    filter=" and ".join(parts),
-                    output_fields=wanted,
-                    consistency_level="Strong",
-                    timeout=self._call_s,
-                )
-            try:
-                return [dict(row) for row in pages.next()]
-            except BaseException:
-                pages = None  # the next try starts a new iterator after the last row
-                raise
+            nonlocal pages, size
+            while True:
+                if pages is None:
+                    parts = [f"({filter})"] * bool(filter) + [f'id > "{last}"'] * bool(last)
+                    pages = self._client.query_iterator(
+                        name,
+                        batch_size=size,
+                        filter=" and ".join(parts),
+                        output_fields=wanted,
+                        consistency_level="Strong",
+                        timeout=self._call_s,
+                    )
+                try:
+                    return [dict(row) for row in pages.next()]
+                except BaseException as error:
+                    pages = None  # the next try starts a new iterator after the last row
+                    if size == 1 or not is_too_large(error):
+                        raise
+                    size = max(1, size // 4)
 
         while page := self._patiently("read rows", next_page):
             yield self._numbers(name, page, wanted)
@@ -384,7 +388,7 @@ class Milvus(Connection):
             anns_field="embedding",
             limit=limit,
             filter=filter,
-            output_fields=list(fields),
+            output_fields=list(fields) or ["id"],  # of none, Lite makes all of them, the vector too
             search_params={"metric_type": METRIC, "params": INDEXES[layout.index].search(limit)},
             consistency_level="Bounded",
         )

@@ -98,7 +98,10 @@ def answer(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> Answer:
     while True:
         try:
             hits, candidates = _nearest(milvus, live.name, vector, expression, request)
-            break
+            again = live if hits else _require(milvus.live(), milvus)
+            if again.name == live.name or again.fingerprint != live.fingerprint:
+                break
+            live = again  # a server finds nothing in a collection that is dropped at this moment
         except Exception as error:
             again = _require(milvus.live(), milvus) if is_gone(error) else live
             if again.name == live.name or again.fingerprint != live.fingerprint:

@@ -8,8 +8,9 @@ import pytest
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import Hit
+from mmrag_pipeline.index.rebuild import stage
 from mmrag_pipeline.index.search import SearchRequest, answer, items, mmr, search, why_empty
-from mmrag_pipeline_tests.index.library import BAGS, NOW, WATCHES, FakeEncoder, Item, picture
+from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item, picture
 
 ENCODER = FakeEncoder()
 
@@ -176,6 +177,25 @@ def test_an_empty_live_collection_gives_no_hits(milvus, sync):
     request = SearchRequest(text="bag")
     assert search(milvus, ENCODER, request) == []
     assert "holds no items" in why_empty(milvus, request)
+
+
+def test_nothing_found_in_a_collection_that_was_replaced_meanwhile_is_not_believed(library, monkeypatch):
+    """A server finds nothing, and says nothing, where a collection is dropped under a search."""
+    real, asked = library.search, []
+    drops = [WATCHES.rows, BAGS.rows]
+    staged = stage(library, drops=drops, fingerprint=FINGERPRINT, dim=DIM, now=NOW + timedelta(days=2), mode="rebuild")
+
+    def dropped(name, *arguments, **options):
+        asked.append(name)
+        if len(asked) > 1:
+            return real(name, *arguments, **options)
+        library.point_alias(staged.collection)
+        return []
+
+    monkeypatch.setattr(library, "search", dropped)
+    found = answer(library, ENCODER, SearchRequest(text="golden watch", k=1))
+    assert paths(found.hits) == ["gold.jpg"] and found.explanation.collection == staged.collection
+    assert asked == [staged.live_before, staged.collection]
 
 
 def test_nothing_live_is_said(milvus):
