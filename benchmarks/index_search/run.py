@@ -1,5 +1,5 @@
-"""Bars: p95 of the ten best with a filter and all fields at most 1.15 times that of pymilvus' own search call, on a server
-with 10,000 and 100,000 rows and on Lite with 10,000; a text query at most 1.2 times the model and that call alone (p50).
+"""Bars: p95 of the ten best with a filter and all fields at most 1.15 times that of pymilvus' own search call, on a
+server with 10,000 and 100,000 rows and on Lite with 10,000; a text query at most 1.2 times model and call (p50).
 
 Ours is `answer`, all that `mmrag search` does once the model is loaded and the connection open. The raw call has the
 same client, filter, fields, limit and consistency. Both get the same queries and take turns query by query.
