@@ -17,7 +17,10 @@ from pathlib import Path
 from benchmarks import machine, tables
 from benchmarks.options import Options
 
-WORKLOADS = ("image_path", "embed_folder", "roofline", "nightly", "memory", "gpu")
+WORKLOADS = (
+    "image_path", "embed_folder", "roofline", "nightly", "memory",
+    "index_load", "index_search", "index_reconcile", "gpu",
+)  # fmt: skip
 DATA = "MMRAG_BENCH_DATA"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import peers
 
-_OURS = ("torch", "open_clip_torch", "pillow", "simplejpeg", "numpy", "pyarrow")
+_OURS = ("torch", "open_clip_torch", "pillow", "simplejpeg", "numpy", "pyarrow", "pymilvus", "milvus-lite")
 _MATTERING = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "neon", "asimd", "bf16")
 """Instructions that decide how fast a model can run."""
 

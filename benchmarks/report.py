@@ -103,6 +103,21 @@ def times_faster(ours: Samples, theirs: Samples, *, what: str, bar: float | None
     )
 
 
+def times_as_much(ours: Samples, theirs: Samples, *, what: str, bar: float | None = None) -> Figure:
+    """Median of ours over median of theirs, held against an upper bar; the spread is that of the rounds' own ratios."""
+    rounds = [a / b for a, b in zip(ours.values, theirs.values, strict=True)]
+    return Figure(
+        case=ours.case,
+        what=what,
+        value=ours.median / theirs.median,
+        unit="x",
+        least=min(rounds),
+        most=max(rounds),
+        bar=bar,
+        at_most=True,
+    )
+
+
 def held_against(
     samples: Samples,
     *,

@@ -1,0 +1,1 @@
+"""Embeddings in parquet -> a collection that finds them."""

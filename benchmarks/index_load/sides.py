@@ -1,0 +1,157 @@
+"""The ways to fill a collection. Each starts from the files of the library and ends when it holds all of them.
+
+A further way is one more function and its line in `SIDES`; run.py says which of them are measured where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.index_library import DIM, NOW, Library
+from benchmarks.index_place import Place, client_of
+from benchmarks.index_proof import Collection
+from mmrag_pipeline.index.milvus import connect
+from mmrag_pipeline.index.rebuild import stage
+from mmrag_pipeline.index.schema import INDEX_PARAMS, LIBRARY, METRIC, STILL, build_schema, choose_index
+
+Side = Callable[[Library, Place, str], contextlib.AbstractContextManager[Collection]]
+"""Fills a new collection with the library under (or, ours, as an alias of) a name, and drops it on leaving."""
+Row = dict[str, Any]
+
+
+@contextlib.contextmanager
+def ours(library: Library, place: Place, name: str) -> Iterator[Collection]:
+    """What the nightly job does when it rebuilds."""
+    with connect(place.config(name)) as milvus:
+        staged = stage(milvus, drops=library.drops(), fingerprint=library.fingerprint, dim=DIM, now=NOW, mode="rebuild")
+        yield Collection(client_of(milvus), staged.collection)
+        milvus.drop(staged.collection)
+
+
+@contextlib.contextmanager
+def rows(
+    library: Library, place: Place, name: str, *, lists: bool, batch: int, method: str, flush: bool
+) -> Iterator[Collection]:
+    """Dicts, `batch` of them a call, into the same fields as ours; vectors as Python lists or as numpy rows."""
+    client = place.client()
+    index = choose_index(library.rows)
+    params = client.prepare_index_params()
+    params.add_index("embedding", index_type=index, metric_type=METRIC, params=INDEX_PARAMS[index])
+    client.create_collection(name, schema=build_schema(DIM), index_params=params)
+    for of_drop in _drops(library):
+        for start in range(0, len(of_drop), batch):
+            some = of_drop[start : start + batch]
+            if lists:
+                some = [row | {"embedding": row["embedding"].tolist()} for row in some]
+            getattr(client, method)(name, some)
+    if flush:
+        client.flush(name)
+    yield Collection(client, name)
+    client.drop_collection(name)
+
+
+@contextlib.contextmanager
+def fiftyone(library: Library, place: Place, name: str) -> Iterator[Collection]:
+    """As fiftyone-brain's Milvus backend writes: columns of lists, 100 rows an insert, one flush, then a load.
+
+    Its own three fields, which is less than the others write. Its own index is HNSW (M 8, efConstruction 64) and its
+    metric the inner product; here it has the index and metric of the others.
+    """
+    from pymilvus import Collection as Handle
+    from pymilvus import CollectionSchema, DataType, FieldSchema, connections
+
+    warnings.simplefilter("ignore", FutureWarning)  # it uses pymilvus' older interface, which says so each time
+    connections.connect(alias=name, uri=place.uri, token=place.token)
+    text = {"dtype": DataType.VARCHAR, "max_length": 64_000}
+    fields = [
+        FieldSchema("pk", is_primary=True, auto_id=False, **text),
+        FieldSchema("vector", DataType.FLOAT_VECTOR, dim=DIM),
+        FieldSchema("sample_id", **text),
+    ]
+    handle = Handle(name, CollectionSchema(fields), consistency_level="Session", using=name)
+    index = choose_index(library.rows)
+    handle.create_index("vector", {"metric_type": METRIC, "index_type": index, "params": INDEX_PARAMS[index]})
+    handle.load()
+    ids, vectors = _as_one_matrix(library)
+    lists = [vector.tolist() for vector in vectors]
+    for start in range(0, len(ids), 100):
+        some = slice(start, start + 100)
+        handle.insert([ids[some], lists[some], ids[some]])
+    handle.flush()
+    handle.load()
+    yield Collection(place.client(), name, key="pk", vector="vector")
+    handle.drop()
+
+
+def _drops(library: Library) -> Iterator[list[Row]]:
+    """The rows of each drop, with the fields that ours have; made with as little as will do."""
+    for manifest, parts in library.files():
+        line = manifest.stem.partition("__")[0]
+        vectors = _vectors(parts)
+        of_drop = []
+        for row in pq.ParquetFile(manifest).read().to_pylist():
+            if row["status"] != "ok":
+                continue
+            frame_ms = row["frame_ms"]
+            of_drop.append(
+                {
+                    "id": row["media_id"],
+                    "content_id": row["content_id"],
+                    "product_line": line,
+                    "drop": manifest.stem,
+                    "path": row["path"],
+                    "filename": PurePosixPath(row["path"]).name,
+                    "media_type": row["media_type"],
+                    "frame_ms": STILL if frame_ms is None else frame_ms,
+                    "width": row["width"],
+                    "height": row["height"],
+                    "origin": LIBRARY,
+                    "sku": row["sku"],
+                    "title": row["title"],
+                    "ingested_at": int(row["first_seen"].timestamp() * 1000),
+                    "tags": row["tags"],
+                    "embedding": vectors[row["content_id"]],
+                    **json.loads(row["extra"]),
+                }
+            )
+        yield of_drop
+
+
+def _as_one_matrix(library: Library) -> tuple[list[str], np.ndarray]:
+    """Media ids and their vectors [n, dim], as FiftyOne is handed them."""
+    ids, chosen = [], []
+    for manifest, parts in library.files():
+        vectors = _vectors(parts)
+        table = pq.ParquetFile(manifest).read(columns=["media_id", "content_id", "status"])
+        for media_id, content_id, status in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            if status == "ok":
+                ids.append(media_id)
+                chosen.append(vectors[content_id])
+    return ids, np.stack(chosen)
+
+
+def _vectors(parts: list[Any]) -> dict[str, np.ndarray]:
+    """Vector by content id, as views of one block a part."""
+    tables = [pq.ParquetFile(part).read() for part in parts]
+    blocks = [table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, DIM) for table in tables]
+    ids = itertools.chain.from_iterable(table["content_id"].to_pylist() for table in tables)
+    return dict(zip(ids, itertools.chain.from_iterable(blocks), strict=True))
+
+
+SIDES: dict[str, Side] = {
+    "ours": ours,
+    "tutorial": partial(rows, lists=True, batch=1000, method="insert", flush=False),
+    "fiftyone": fiftyone,
+    "numpy-insert": partial(rows, lists=False, batch=2000, method="insert", flush=True),
+    "numpy-upsert": partial(rows, lists=False, batch=2000, method="upsert", flush=True),
+}

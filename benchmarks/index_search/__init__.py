@@ -1,0 +1,1 @@
+"""A question, and the ten best items with what is known of them."""
