@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmrag_pipeline.index.layout import AUTO, FLOAT32, Layout, choose_layout
 from mmrag_pipeline.index.milvus import Milvus, MilvusConfig
 
 if TYPE_CHECKING:
@@ -30,15 +31,26 @@ class Place:
     uri: str
     token: str = field(default="", repr=False)
 
-    def config(self, alias: str) -> MilvusConfig:
+    def config(self, alias: str, *, import_folder: Path | None = None) -> MilvusConfig:
         """For our side."""
-        return MilvusConfig(uri=self.uri, token=self.token or None, alias=alias, timeout_s=TIMEOUT_S)
+        return MilvusConfig(
+            uri=self.uri,
+            token=self.token or None,
+            alias=alias,
+            timeout_s=TIMEOUT_S,
+            import_folder=str(import_folder) if import_folder else None,
+        )
 
     def client(self) -> MilvusClient:
         """For a peer: pymilvus' own client, which also knows Lite files."""
         from pymilvus import MilvusClient
 
         return MilvusClient(self.uri, token=self.token, timeout=TIMEOUT_S)
+
+
+def layout(rows: int) -> Layout:
+    """What our code chooses for so many rows, for the other sides too."""
+    return choose_layout(rows, index=AUTO, vectors=FLOAT32, server=None)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmrag_pipeline.index.schema import METRIC, SAME_COSINE
+from mmrag_pipeline.index.layout import SAME_COSINE
+from mmrag_pipeline.index.schema import METRIC
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient

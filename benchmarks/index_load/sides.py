@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.index_library import DIM, NOW, Library
-from benchmarks.index_place import Place, client_of
+from benchmarks.index_place import Place, client_of, layout
 from benchmarks.index_proof import Collection
+from mmrag_pipeline.index.layout import INDEXES
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.rebuild import stage
-from mmrag_pipeline.index.schema import INDEX_PARAMS, LIBRARY, METRIC, STILL, build_schema, choose_index
+from mmrag_pipeline.index.schema import LIBRARY, METRIC, STILL, build_schema
 
 Side = Callable[[Library, Place, str], contextlib.AbstractContextManager[Collection]]
 """Fills a new collection with the library under (or, ours, as an alias of) a name, and drops it on leaving."""
@@ -30,9 +31,9 @@ Row = dict[str, Any]
 
 
 @contextlib.contextmanager
-def ours(library: Library, place: Place, name: str) -> Iterator[Collection]:
-    """What the nightly job does when it rebuilds."""
-    with connect(place.config(name)) as milvus:
+def ours(library: Library, place: Place, name: str, *, bulk: bool = False) -> Iterator[Collection]:
+    """What the nightly job does when it rebuilds; `bulk`: with a folder that the server imports from."""
+    with connect(place.config(name, import_folder=library.root / "import" if bulk else None)) as milvus:
         staged = stage(milvus, drops=library.drops(), fingerprint=library.fingerprint, dim=DIM, now=NOW, mode="rebuild")
         yield Collection(client_of(milvus), staged.collection)
         milvus.drop(staged.collection)
@@ -44,10 +45,10 @@ def rows(
 ) -> Iterator[Collection]:
     """Dicts, `batch` of them a call, into the same fields as ours; vectors as Python lists or as numpy rows."""
     client = place.client()
-    index = choose_index(library.rows)
+    plan = layout(library.rows)
     params = client.prepare_index_params()
-    params.add_index("embedding", index_type=index, metric_type=METRIC, params=INDEX_PARAMS[index])
-    client.create_collection(name, schema=build_schema(DIM), index_params=params)
+    params.add_index("embedding", index_type=plan.index, metric_type=METRIC, params=dict(INDEXES[plan.index].build))
+    client.create_collection(name, schema=build_schema(DIM, plan), index_params=params)
     for of_drop in _drops(library):
         for start in range(0, len(of_drop), batch):
             some = of_drop[start : start + batch]
@@ -79,8 +80,8 @@ def fiftyone(library: Library, place: Place, name: str) -> Iterator[Collection]:
         FieldSchema("sample_id", **text),
     ]
     handle = Handle(name, CollectionSchema(fields), consistency_level="Session", using=name)
-    index = choose_index(library.rows)
-    handle.create_index("vector", {"metric_type": METRIC, "index_type": index, "params": INDEX_PARAMS[index]})
+    index = layout(library.rows).index
+    handle.create_index("vector", {"metric_type": METRIC, "index_type": index, "params": dict(INDEXES[index].build)})
     handle.load()
     ids, vectors = _as_one_matrix(library)
     lists = [vector.tolist() for vector in vectors]
@@ -150,6 +151,7 @@ def _vectors(parts: list[Any]) -> dict[str, np.ndarray]:
 
 SIDES: dict[str, Side] = {
     "ours": ours,
+    "ours-bulk": partial(ours, bulk=True),
     "tutorial": partial(rows, lists=True, batch=1000, method="insert", flush=False),
     "fiftyone": fiftyone,
     "numpy-insert": partial(rows, lists=False, batch=2000, method="insert", flush=True),

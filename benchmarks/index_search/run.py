@@ -26,7 +26,7 @@ from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import HIT_FIELDS
 from mmrag_pipeline.index.milvus import Milvus, connect
 from mmrag_pipeline.index.rebuild import publish, stage
-from mmrag_pipeline.index.schema import METRIC, choose_index
+from mmrag_pipeline.index.schema import METRIC
 from mmrag_pipeline.index.search import SearchRequest, answer
 from mmrag_pipeline.store import Store
 
@@ -110,7 +110,9 @@ def run(options: Options) -> Result:
     result.notes["queries"] = (
         f"{_count(options)} a side and round after {_WARM_UP} to warm up, one product line of {len(PRODUCT_LINES)} each"
     )
-    result.notes["index"] = ", ".join(f"{choose_index(rows)} for {rows:,} rows" for rows in sorted({small, large}))
+    result.notes["index"] = ", ".join(
+        f"{index_place.layout(rows).index} for {rows:,} rows" for rows in sorted({small, large})
+    )
     return result
 
 

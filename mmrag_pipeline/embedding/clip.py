@@ -143,9 +143,10 @@ class ClipEncoder:
         return self.load().device == "cpu"
 
     def _card(self) -> dict[str, Any]:
-        noted = self._noted()
-        if noted is not None and noted["weights"] == weights_stat(self.spec):
-            return noted
+        if self._loaded is None:  # else what is in memory makes the vectors, whatever lies on the disk by now
+            noted = self._noted()
+            if noted is not None and noted["weights"] == weights_stat(self.spec):
+                return noted
         loaded = self.load()
         return {"fingerprint": loaded.fingerprint, "dim": loaded.dim}
 
