@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from mmrag_pipeline.resources import (
     BriefsResource,
     ClipEncoderResource,
+    GoldenResource,
     ImageBackendResource,
     MediaLibraryResource,
     MilvusResource,
@@ -54,6 +55,7 @@ def resources() -> dg.Definitions:
                 timeout_s=settings.milvus_timeout_s,
                 wait_s=settings.milvus_wait_s,
             ),
+            "golden": GoldenResource(path=settings.golden_file),
             "image_backend": ImageBackendResource(
                 backend=settings.image_backend,
                 model=settings.gemini_model,
