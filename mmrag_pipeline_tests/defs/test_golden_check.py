@@ -77,7 +77,7 @@ def test_vectors_that_are_wrong_for_words_fail_one_check_and_move_nothing(catalo
     assert live.collection != before.collection
 
     shuffle_vectors(catalogue)
-    with pytest.raises(RuntimeError, match="blocking asset checks failed"):
+    with pytest.raises(RuntimeError, match="1 blocking asset check failed"):
         catalogue.run("nightly_reindex", config=REBUILD)
     checks = checks_of(catalogue)
     assert [name for name, (passed, *_) in checks.items() if not passed] == ["golden"]
@@ -101,7 +101,7 @@ def test_a_worse_model_is_compared_with_kept_figures(catalogue: Pipeline, monkey
         for drop in DROPS:
             runs.run("ingest_drop", drop, only=["drop_manifest", "clip_embeddings"])
     shuffle_vectors(catalogue)
-    with pytest.raises(RuntimeError, match="blocking asset checks failed"):
+    with pytest.raises(RuntimeError, match="1 blocking asset check failed"):
         catalogue.run("nightly_reindex")
     checks = checks_of(catalogue)
     assert [name for name, (passed, *_) in checks.items() if not passed] == ["golden"]
