@@ -18,6 +18,7 @@ from mmrag_pipeline.embedding.model import DEMO
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_status
+from mmrag_pipeline.quality.golden import open_golden
 from mmrag_pipeline.settings import Settings, unknown_variables, variable
 from mmrag_pipeline.store import Store, write_bytes
 
@@ -50,6 +51,7 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
         "campaigns": settings.campaigns_root,
         "milvus_uri": settings.milvus_address,
         "ledger": settings.ledger_file,
+        "golden": settings.golden_file,
     }
     return [
         SettingInForce(
@@ -71,6 +73,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("media library", _media),
         ("clip encoder", _encoder),
         ("milvus", _milvus),
+        ("golden queries", _golden),
         ("image backend", _images),
         ("campaigns", _campaigns),
     ]
@@ -143,6 +146,15 @@ def _milvus(settings: Settings) -> Finding:
             f"{fingerprint}: ingest the drops with it and run the nightly_reindex job, or set MMRAG_CLIP_MODEL back."
         )
     return Finding("milvus", "ok", f"{settings.milvus_address}: {live.collection}, {live.rows} rows.")
+
+
+def _golden(settings: Settings) -> Finding:
+    if settings.golden_file is None:
+        return Finding(
+            "golden queries", "ok", "none: set MMRAG_GOLDEN to a golden.csv to have search measured every night."
+        )
+    golden = open_golden(settings.golden_file)
+    return Finding("golden queries", "ok", f"{golden.path}: {len(golden.queries)} queries.")
 
 
 def _images(settings: Settings) -> Finding:

@@ -21,6 +21,7 @@ from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.times import check_cron, check_timezone
 
 PREFIX = "MMRAG_"
+DEMO_GOLDEN = Path(__file__).parent / "demo" / "golden.csv"
 
 
 class Settings(BaseSettings):
@@ -95,6 +96,11 @@ class Settings(BaseSettings):
         description="Folder or fsspec URI that the Milvus server reads too (its own bucket): a rebuild is then bulk "
         "imported from there; default: rows are streamed.",
     )
+    golden: str | None = Field(
+        None,
+        description="golden.csv: what people ask and what is right; a reindex that answers it worse is not published. "
+        "Default: the packaged one beside the demo library, else none.",
+    )
     image_backend: Literal["preview", "gemini"] = Field(
         "preview", description="Who makes campaign pictures: preview (offline, free) or gemini (paid)."
     )
@@ -155,6 +161,10 @@ class Settings(BaseSettings):
     @property
     def media_root(self) -> str:
         return self.media or f"{self.store}/demo/media"
+
+    @property
+    def golden_file(self) -> str | None:
+        return self.golden or (None if self.media else str(DEMO_GOLDEN))
 
     @property
     def campaigns_root(self) -> str:

@@ -126,6 +126,7 @@ def test_doctor_is_content_and_warns_of_the_demo_model(ingested: Pipeline) -> No
     result = mmrag("doctor")
     assert result.exit_code == 0, result.stdout
     assert "small demo model is in force with your own library" in result.stdout
+    assert "set MMRAG_GOLDEN to a golden.csv" in result.stdout
 
 
 def test_doctor_masks_secrets_and_says_what_to_do(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,11 +135,19 @@ def test_doctor_masks_secrets_and_says_what_to_do(pipeline: Pipeline, monkeypatc
     monkeypatch.setenv("MMRAG_MILVUS_TIMEOUT_S", "2")
     monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "gemini")
     monkeypatch.setenv("MMRAG_MEDAI", "x")
+    monkeypatch.setenv("MMRAG_GOLDEN", "/nowhere/golden.csv")
     (pipeline.root / "briefs" / "spring.yaml").write_text("titel: Spring\n")
     result = mmrag("doctor")
     assert result.exit_code == 1
     assert "hunter2" not in result.output
-    for said in ("MMRAG_MEDAI is set", "media library", "127.0.0.1:1", "MMRAG_GEMINI_API_KEY", "spring.yaml"):
+    for said in (
+        "MMRAG_MEDAI is set",
+        "media library",
+        "127.0.0.1:1",
+        "MMRAG_GEMINI_API_KEY",
+        "spring.yaml",
+        "correct MMRAG_GOLDEN or unset it",
+    ):
         assert said in result.output
 
 

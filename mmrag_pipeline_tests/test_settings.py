@@ -8,7 +8,7 @@ import pytest
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.resources import ImageBackendResource, MilvusResource
-from mmrag_pipeline.settings import Settings, load_settings, unknown_variables
+from mmrag_pipeline.settings import DEMO_GOLDEN, Settings, load_settings, unknown_variables
 
 
 def test_defaults_need_no_environment() -> None:
@@ -16,6 +16,14 @@ def test_defaults_need_no_environment() -> None:
     assert settings.clip_model == "demo"
     assert settings.image_backend == "preview"
     assert settings.milvus_address == ".mmrag/milvus.db"
+
+
+def test_the_demo_library_has_a_golden_set_and_your_own_has_the_one_you_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().golden_file == str(DEMO_GOLDEN) and DEMO_GOLDEN.is_file()
+    monkeypatch.setenv("MMRAG_MEDIA", "/media")
+    assert load_settings().golden_file is None
+    monkeypatch.setenv("MMRAG_GOLDEN", "/media/golden.csv")
+    assert load_settings().golden_file == "/media/golden.csv"
 
 
 def test_every_setting_is_documented() -> None:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from mmrag_pipeline.resources import (
     BriefsResource,
     ClipEncoderResource,
+    GoldenResource,
     ImageBackendResource,
     MediaLibraryResource,
     MilvusResource,
@@ -57,6 +58,7 @@ def resources() -> dg.Definitions:
                 vectors=settings.milvus_vectors,
                 import_folder=settings.milvus_import,
             ),
+            "golden": GoldenResource(path=settings.golden_file),
             "image_backend": ImageBackendResource(
                 backend=settings.image_backend,
                 model=settings.gemini_model,

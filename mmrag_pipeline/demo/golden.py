@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.filter import Filter
-from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import connect
-from mmrag_pipeline.index.search import SearchRequest, items, search
-from mmrag_pipeline.media.library import Drop
-from mmrag_pipeline.quality.golden import ASKED_FOR, golden_queries
-from mmrag_pipeline.quality.recall import recall_at
-from mmrag_pipeline.settings import Settings
+from mmrag_pipeline.quality.asking import ask
+from mmrag_pipeline.quality.golden import golden_queries
+from mmrag_pipeline.settings import DEMO_GOLDEN, Settings
 
-GOLDEN = Path(__file__).with_name("golden.csv")
+GOLDEN = DEMO_GOLDEN
 
 
 @dataclass(frozen=True)
 class GoldenScores:
-    """Means over `queries`: the share whose first hit is right, and R@10."""
+    """Means over the `queries` that have a right answer: the share whose first hit is right, and R@10."""
 
     queries: int
     first: float
@@ -33,25 +30,16 @@ def ask_golden(settings: Settings) -> GoldenScores:
 
     Raises:
         UserError: nothing is live.
-        ValueError: a query has no right answer among what is live.
     """
     encoder = wiring.encoder(settings)
-    encoder.load_for_words()
-    first, ten = [], []
+    encoder.load_for_words()  # before the connection: a Milvus Lite file must not stay locked for seconds
     with connect(wiring.milvus(settings)) as milvus:
-        library = [hit for hit in items(milvus, limit=100_000) if hit.media_type == "image"]
-        rows = {hit.media_id: row for row, hit in enumerate(library)}
-        for query in golden_queries(GOLDEN):
-            right = [row for row, hit in enumerate(library) if query.grade(_described(hit)) == ASKED_FOR]
-            hits = search(milvus, encoder, SearchRequest(text=query.query, k=10, where=Filter(media_type="image")))
-            ranked = [rows[hit.media_id] for hit in hits]
-            first.append(recall_at(1, ranked, right))
-            ten.append(recall_at(10, ranked, right))
-    return GoldenScores(queries=len(first), first=fmean(first), ten=fmean(ten))
-
-
-def _described(hit: Hit) -> dict[str, str]:
-    """The hit under the names that judgements use."""
-    drop = Drop.parse(hit.drop)
-    path = f"{drop.product_line}/{drop.name}/{hit.path}"
-    return {"path": path, "product_line": hit.product_line, "sku": hit.sku, "tags": ";".join(hit.tags)}
+        live = milvus.live()
+        if live is None:
+            raise UserError("nothing is indexed yet: run `mmrag demo`.")
+        found = ask(milvus, encoder, golden_queries(GOLDEN), collection=live, where=Filter(media_type="image"))
+    return GoldenScores(
+        queries=len(found),
+        first=fmean(each.r1 for each in found.values()),
+        ten=fmean(each.r10 for each in found.values()),
+    )

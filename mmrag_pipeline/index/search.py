@@ -71,13 +71,19 @@ class Answer:
     explanation: Explanation
 
 
-def search(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> list[Hit]:
+def search(
+    milvus: Milvus, encoder: Encoder, request: SearchRequest, *, collection: CollectionInfo | None = None
+) -> list[Hit]:
     """The hits of `answer`."""
-    return answer(milvus, encoder, request).hits
+    return answer(milvus, encoder, request, collection=collection).hits
 
 
-def answer(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> Answer:
+def answer(
+    milvus: Milvus, encoder: Encoder, request: SearchRequest, *, collection: CollectionInfo | None = None
+) -> Answer:
     """The `k` most similar items after the first `offset`, by score and then by drop, path and frame.
+
+    They are looked for in `collection`; None is what is live, which everybody searches.
 
     Raises:
         UserError: nothing to look for, a filter that no row can satisfy, no live collection yet, or one of another
@@ -85,7 +91,7 @@ def answer(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> Answer:
     """
     expression = request.where.expression()
     _require_sense(request)
-    live = _require(milvus.lately_live(), milvus)
+    live = collection or _require(milvus.lately_live(), milvus)
     if (live.fingerprint, live.dim) != (encoder.fingerprint, encoder.dim):
         raise UserError(
             f"the live collection {live.name} was made with model {live.fingerprint}, the model in force is "
@@ -98,12 +104,12 @@ def answer(milvus: Milvus, encoder: Encoder, request: SearchRequest) -> Answer:
     while True:
         try:
             hits, candidates = _nearest(milvus, live.name, vector, expression, request)
-            again = live if hits else _require(milvus.live(), milvus)
+            again = live if hits or collection else _require(milvus.live(), milvus)
             if again.name == live.name or again.fingerprint != live.fingerprint:
                 break
             live = again  # a server finds nothing in a collection that is dropped at this moment
         except Exception as error:
-            again = _require(milvus.live(), milvus) if is_gone(error) else live
+            again = _require(milvus.live(), milvus) if collection is None and is_gone(error) else live
             if again.name == live.name or again.fingerprint != live.fingerprint:
                 raise
             live = again  # swapped and dropped between looking up the alias and searching

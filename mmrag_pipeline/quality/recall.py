@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 
-def recall_at(k: int, ranked: Sequence[int], relevant: Collection[int]) -> float:
+def recall_at(k: int, ranked: Sequence[Hashable], relevant: Collection[Hashable]) -> float:
     """Share of the relevant (at most `k` of them) among the first `k`; with `k` = 1, whether the first is right.
 
     Raises:

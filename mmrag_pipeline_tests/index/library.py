@@ -59,6 +59,7 @@ class Item:
     extra: dict[str, object] = field(default_factory=dict)
     frame_ms: int | None = None
     status: str = "ok"
+    first_seen: datetime = NOW
 
     @property
     def content_id(self) -> str:
@@ -115,7 +116,7 @@ class FakeDrop:
                 "status": item.status,
                 "reason": "" if item.status == "ok" else "corrupt",
                 "detail": "",
-                "first_seen": NOW,
+                "first_seen": item.first_seen,
                 "sku": item.sku,
                 "title": item.title,
                 "tags": list(item.tags),

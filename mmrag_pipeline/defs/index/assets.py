@@ -7,14 +7,17 @@ from typing import Literal
 import dagster as dg
 
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
+from mmrag_pipeline.defs.index.golden import golden_metadata, golden_result, library_hash
 from mmrag_pipeline.defs.index.handover import Handover, changed_since, hand_over, manifest_hashes, take_over
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
 from mmrag_pipeline.embedding.store import EmbeddingStore
-from mmrag_pipeline.index.rebuild import DropRows, check_staged, publish, stage
+from mmrag_pipeline.index.rebuild import CheckResult, DropRows, check_staged, publish, stage
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA
 from mmrag_pipeline.media.manifest_store import ManifestStore
-from mmrag_pipeline.resources import ClipEncoderResource, MilvusResource, StoreResource
+from mmrag_pipeline.quality.check import check_golden
+from mmrag_pipeline.quality.figures import FiguresStore
+from mmrag_pipeline.resources import ClipEncoderResource, GoldenResource, MilvusResource, StoreResource
 from mmrag_pipeline.store import Store
 
 CHECKS = {
@@ -25,6 +28,7 @@ CHECKS = {
     "vectors": "Sampled vectors equal the parquet.",
     "self_search": "Sampled items find themselves.",
     "recall": "An approximate index finds what exact search finds: recall@10 of catalogue titles at least 0.99.",
+    "golden": "Golden queries are answered no worse than by what is live.",
 }
 
 
@@ -33,6 +37,7 @@ class StagedMediaIndexConfig(dg.Config):
 
     mode: Literal["auto", "rebuild", "reconcile"] = "auto"
     allow_mass_deletion: bool = False
+    allow_worse_search: bool = False
 
 
 class MediaIndexConfig(dg.Config):
@@ -59,13 +64,15 @@ def staged_media_index(
     store: StoreResource,
     clip_encoder: ClipEncoderResource,
     milvus: MilvusResource,
+    golden: GoldenResource,
 ) -> dg.MaterializeResult:
     """What should be live: nothing to do, the live collection mended in place, or a new one built beside it.
 
     Its checks block: where one fails, the alias doesn't move.
     """
     with user_errors_as_failures():
-        opened, encoder = store.open(), clip_encoder.encoder(store.open())
+        opened, encoder, now = store.open(), clip_encoder.encoder(store.open()), datetime.now(UTC)
+        golden_set = golden.read()  # first: a mistake in it must not show after hours of building
         manifests = manifest_hashes(opened)
         drops = list(_drops(opened, encoder.fingerprint, manifests))
         with milvus.connect() as connection:
@@ -74,14 +81,27 @@ def staged_media_index(
                 drops=drops,
                 fingerprint=encoder.fingerprint,
                 dim=encoder.dim,
-                now=datetime.now(UTC),
+                now=now,
                 mode=config.mode,
                 allow_mass_deletion=config.allow_mass_deletion,
                 progress=lambda done, total: context.log.info("%d of %d rows written", done, total),
             )
             results = check_staged(connection, staged, drops, encode=encoder.encode_texts)
-    found = {result.name: result for result in results}
-    passed = all(result.passed for result in results)
+            measured = None
+            if all(result.passed for result in results):
+                measured = check_golden(
+                    connection,
+                    encoder,
+                    FiguresStore(opened),
+                    staged,
+                    golden_set,
+                    library=library_hash(manifests),
+                    now=now,
+                    allow_worse=config.allow_worse_search,
+                )
+    check_results = [_check_result(name, results) for name in CHECKS if name != "golden"]
+    check_results.append(_not_looked_at("golden") if measured is None else golden_result(measured))
+    passed = all(result.passed for result in check_results)
     hand_over(opened, Handover(staged, manifests, passed))
     return dg.MaterializeResult(
         metadata={
@@ -91,10 +111,11 @@ def staged_media_index(
             "rows": staged.rows,
             "upserted": staged.upserted,
             "deleted": staged.deleted,
-            "checks_passed": sum(result.passed for result in results),
+            "checks_passed": sum(result.passed for result in check_results),
             "fingerprint": encoder.fingerprint,
-        },
-        check_results=[_check_result(name, found.get(name)) for name in CHECKS],
+        }
+        | golden_metadata(measured),
+        check_results=check_results,
     )
 
 
@@ -154,14 +175,19 @@ def _drops(store: Store, fingerprint: str, keys: Iterable[str]) -> Iterator[Drop
         )
 
 
-def _check_result(name: str, result) -> dg.AssetCheckResult:
+def _check_result(name: str, results: list[CheckResult]) -> dg.AssetCheckResult:
+    result = next((result for result in results if result.name == name), None)
     if result is None:
-        return dg.AssetCheckResult(
-            check_name=name, passed=False, description="Not looked at, because an earlier check failed."
-        )
+        return _not_looked_at(name)
     return dg.AssetCheckResult(
         check_name=name,
         passed=result.passed,
         description=result.detail,
         metadata={"expected": result.expected, "found": result.found},
+    )
+
+
+def _not_looked_at(name: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name, passed=False, description="Not looked at, because an earlier check failed."
     )
