@@ -7,6 +7,7 @@ import secrets
 import time
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,6 +32,7 @@ ALL = {
     "Global": ["DescribeAlias", "ListAliases", "CreateAlias", "CreateCollection", "DropCollection"],
     "Collection": ["CreateIndex", "Load", "Upsert", "Delete", "Flush", "GetFlushState", "Query", "Search"],
 }
+IMPORTS = {"Collection": ["Import"]}
 """By kind of object: found by asking a 2.3.5 server again and again, which names what it refused. Everyone also has the
 role `public`, which may describe and list collections."""
 SOON_S = 60  # grants reach the proxies after a while
@@ -85,14 +87,15 @@ def reindex(milvus, *drops, day=1):
     return publish(milvus, staged, keep=1, grace=timedelta(0), now=now)
 
 
-def eventually(attempt):
-    """What `attempt` returns, tried again while a right has not arrived yet."""
+def eventually(attempt, *, missing=None):
+    """What `attempt` returns, tried again while a right has not arrived yet; that `missing` is missing is final."""
     deadline = time.monotonic() + SOON_S
     while True:
         try:
             return attempt()
         except UserError as error:
-            if "has no right" not in str(error) or time.monotonic() > deadline:
+            final = missing and f"the privilege {missing} " in str(error)
+            if final or "has no right" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
 
@@ -172,7 +175,21 @@ def test_a_user_with_the_documented_rights_ingests_reindexes_and_searches(user, 
         assert live_ids(theirs) == WATCHES.ids | BAGS.ids
 
 
+@on_the_server
+def test_bulk_import_needs_one_right_more(user, milvus, tmp_path):
+    worker = replace(user(ALL, alias=milvus.alias), import_folder=str(tmp_path / "import"))
+    with connect(worker) as theirs, lacking(worker, "Import"):
+        eventually(lambda: reindex(theirs, WATCHES), missing="Import")
+    rights = {"Global": ALL["Global"], "Collection": ALL["Collection"] + IMPORTS["Collection"]}
+    worker = replace(user(rights, alias=milvus.alias), import_folder=str(tmp_path / "import"))
+    with connect(worker) as theirs:
+        assert eventually(lambda: reindex(theirs, WATCHES, BAGS)).swapped
+        assert live_ids(theirs) == WATCHES.ids | BAGS.ids
+
+
 def test_the_rights_are_documented():
+    (listed,) = re.findall(r"^\| \*bulk import\*, besides \|(.*)\|$", DOCUMENTED.read_text(), re.M)
+    assert set(re.findall(r"`(\w+)`", listed)) == {right for names in IMPORTS.values() for right in names}
     (listed,) = re.findall(r"^\| \*all\* \|(.*)\|$", DOCUMENTED.read_text(), re.M)
     assert set(re.findall(r"`(\w+)`", listed)) == {right for names in ALL.values() for right in names}
     (listed,) = re.findall(r"^\| \*search\* \|(.*)\|$", DOCUMENTED.read_text(), re.M)

@@ -10,6 +10,7 @@ from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failure
 from mmrag_pipeline.defs.index.golden import golden_metadata, golden_result, library_hash
 from mmrag_pipeline.defs.index.handover import Handover, changed_since, hand_over, manifest_hashes, take_over
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
+from mmrag_pipeline.defs.progress import log_progress
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.index.rebuild import CheckResult, DropRows, check_staged, publish, stage
 from mmrag_pipeline.media.library import Drop
@@ -84,7 +85,7 @@ def staged_media_index(
                 now=now,
                 mode=config.mode,
                 allow_mass_deletion=config.allow_mass_deletion,
-                progress=lambda done, total: context.log.info("%d of %d rows written", done, total),
+                progress=log_progress(context, "rows written"),
             )
             results = check_staged(connection, staged, drops, encode=encoder.encode_texts)
             measured = None

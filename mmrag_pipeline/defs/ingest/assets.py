@@ -6,6 +6,7 @@ import dagster as dg
 
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
 from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.defs.progress import log_progress
 from mmrag_pipeline.embedding.manifest import embed_manifest
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.index.sync import sync_drop
@@ -55,7 +56,7 @@ def drop_manifest(
             limits=limits,
             now=datetime.now(UTC),
             allow_mass_deletion=config.allow_mass_deletion,
-            progress=_log_progress(context, "files"),
+            progress=log_progress(context, "files"),
         )
     if report.changed:
         manifests.write(drop.key, report.table)
@@ -103,7 +104,7 @@ def clip_embeddings(
             encoder=clip_encoder.encoder(opened),
             store=EmbeddingStore(opened),
             limits=media_library.limits(),
-            progress=_log_progress(context, "pictures"),
+            progress=log_progress(context, "pictures"),
         )
     summary = report.summary
     return dg.MaterializeResult(
@@ -157,18 +158,3 @@ def drop_vectors(
             "rows": report.rows,
         }
     )
-
-
-def _log_progress(context: dg.AssetExecutionContext, noun: str, every_s: float = 10.0):
-    """A progress callback that logs a line now and then, so that long work is seen to move."""
-    import time
-
-    last = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every_s:
-            last = time.monotonic()
-            context.log.info("%d of %d %s", done, total, noun)
-
-    return progress
