@@ -6,7 +6,7 @@ from mmrag_pipeline.embedding.model import Encoder
 from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import Milvus
-from mmrag_pipeline.index.search import SearchRequest, items, search
+from mmrag_pipeline.index.search import SearchRequest, items, search, spread
 from mmrag_pipeline.index.status import product_lines
 
 
@@ -22,7 +22,7 @@ class MilvusReferenceFinder:
         return search(self._milvus, self._encoder, request)
 
     def by_sku(self, sku: str, *, product_line: str | None, limit: int) -> list[Hit]:
-        return items(self._milvus, sku=sku, product_line=product_line, limit=limit)
+        return spread(self._milvus, items(self._milvus, sku=sku, product_line=product_line, limit=limit))
 
     def product_lines(self) -> list[str]:
         return product_lines(self._milvus)

@@ -174,6 +174,18 @@ def items(
     return _ranked(ordered, limit)
 
 
+def spread(milvus: Milvus, hits: Sequence[Hit]) -> list[Hit]:
+    """The same hits, the first where it was and each next one the least like any before it, so that the first few are
+    different views (farthest-first traversal, Gonzalez 1985).
+    """
+    live = _require(milvus.live(), milvus)
+    rows = milvus.get(live.name, [hit.media_id for hit in hits], ("embedding",))
+    there = [hit for hit in hits if hit.media_id in rows]
+    vectors = np.array([rows[hit.media_id]["embedding"] for hit in there], dtype=np.float32)
+    ordered = mmr(there, vectors, diversity=1.0, count=len(there)) if there else []
+    return _ranked(ordered, len(ordered))
+
+
 def why_empty(milvus: Milvus, request: SearchRequest) -> str:
     """Why this request found nothing, in a sentence."""
     live = milvus.live()

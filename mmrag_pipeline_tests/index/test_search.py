@@ -9,7 +9,7 @@ from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.rebuild import stage
-from mmrag_pipeline.index.search import SearchRequest, answer, items, mmr, search, why_empty
+from mmrag_pipeline.index.search import SearchRequest, answer, items, mmr, search, spread, why_empty
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item, picture
 
 ENCODER = FakeEncoder()
@@ -133,6 +133,17 @@ def likeness(milvus, hits):
     rows = milvus.get(milvus.live().name, [hit.media_id for hit in hits], ["embedding"])
     vectors = np.array([row["embedding"] for row in rows.values()])
     return (vectors @ vectors.T).mean()
+
+
+def test_views_are_spread(milvus, sync):
+    alike = {f"front-{number}.jpg": Item(f"watch watch watch watch {number}", sku="W") for number in range(4)}
+    sync(WATCHES.add(alike | {"side.jpg": Item("strap", sku="W"), "top.jpg": Item("dial", sku="W")}))
+    found = items(milvus, sku="W", limit=9)
+    assert paths(found)[:3] == ["front-0.jpg", "front-1.jpg", "front-2.jpg"]
+    different = spread(milvus, found)
+    assert paths(different)[0] == "front-0.jpg" and set(paths(different)[1:3]) == {"side.jpg", "top.jpg"}
+    assert sorted(paths(different)) == sorted(paths(found)) and [hit.rank for hit in different] == [1, 2, 3, 4, 5, 6]
+    assert spread(milvus, []) == []
 
 
 def test_mmr_by_hand():
