@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         description="Start the sensor and the schedules with the deployment instead of by hand in the UI.",
     )
 
-    @field_validator("milvus_uri", "gemini_base_url")
+    @field_validator("milvus_uri", "milvus_import", "gemini_base_url")
     @classmethod
     def _holds_no_secret(cls, address: str | None) -> str | None:
         # Addresses are shown in the UI, in logs and by doctor; the message must not repeat this one.

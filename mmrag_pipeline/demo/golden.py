@@ -38,6 +38,8 @@ def ask_golden(settings: Settings) -> GoldenScores:
         if live is None:
             raise UserError("nothing is indexed yet: run `mmrag demo`.")
         found = ask(milvus, encoder, golden_queries(GOLDEN), collection=live, where=Filter(media_type="image"))
+    if not found:
+        raise UserError("none of the golden queries has a right answer among what is live: run `mmrag demo`.")
     return GoldenScores(
         queries=len(found),
         first=fmean(each.r1 for each in found.values()),

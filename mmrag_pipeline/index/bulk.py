@@ -1,13 +1,14 @@
 """Bulk import: rows as parquet files in a folder that the Milvus server reads, loaded by the server itself.
 
-Jobs are started, listed and never repeated: Milvus does not notice rows that are imported twice. Protocol: `Import` and
-`ListImportTasks` of milvus.proto, which servers have since 2.2.
+Jobs are started and listed, and one whose answer was lost is looked for before it is started again: Milvus does not
+notice rows that are imported twice. Protocol: `Import` and `ListImportTasks` of milvus.proto. Of a job, servers from
+2.4 on list little more than its id, state and progress, so nothing else is relied upon.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,25 +22,26 @@ from mmrag_pipeline.index.columns import Row, dynamic_json
 from mmrag_pipeline.index.connection import LOAD_S
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.schema import DYNAMIC, INT_FIELDS, MAX_BYTES, WIDE_INT_FIELDS
-from mmrag_pipeline.store import is_local, write_table
+from mmrag_pipeline.store import is_local, open_root, write_bytes, write_table
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 Progress = Callable[[int, int], None]
-_FILE_ROWS = 50_000  # 100 MB at 512 dimensions: a job each, so that several nodes may work
+_FILE_ROWS = 50_000  # a job each, so that several nodes may work
+_FILE_BYTES = 64 * 1024 * 1024
 _ROW_GROUP = 2048
 _AT_ONCE = 8
 _POLL_S = 0.5
 _STALLED_S = 1800.0
+_STEADY = 6  # counts that must be equal
 
 
 @dataclass(frozen=True)
 class Job:
     """One import of one file; `percent` is 0 to 100, `reason` why it failed."""
 
-    file: str
-    rows: int
+    id: int
     percent: int
     done: bool
     failed: bool
@@ -50,58 +52,52 @@ class Importer:
     """Imports into one collection through its own folder below `root`, a path or fsspec URI that the server reads too.
 
     Of a bucket the server must read the very same one: it is given the path within it.
+
+    Raises:
+        UserError: `root` can't be opened.
     """
 
     def __init__(self, milvus: Milvus, root: str, collection: str):
         self.milvus = milvus
         self.collection = collection
-        self.folder = UPath(root) / collection
+        self.folder = open_root(root, setting="MMRAG_MILVUS_IMPORT") / collection
 
-    def load(self, rows: Iterable[Row], *, total: int, progress: Progress | None = None) -> None:
+    def try_out(self) -> None:
+        """Raises UserError: nothing can be written there."""
+        file = self.folder / ".writable"
+        try:
+            write_bytes(file, b"")
+            file.unlink()
+        except OSError as error:
+            raise UserError(
+                f"MMRAG_MILVUS_IMPORT={self.folder} can't be written ({error.strerror or error}): give the pipeline's "
+                f"user write access, or unset it, and rows are streamed."
+            ) from error
+
+    def load(
+        self, rows: Iterable[Row], *, total: int, guard: Callable[[], None], progress: Progress | None = None
+    ) -> None:
         """Import rows (as `Milvus.upsert` takes them) into the empty collection; they are searchable afterwards.
+
+        `guard` may raise before a job is started.
 
         Raises:
             UserError: the server refuses a file or can't read it.
             Unavailable: it makes no progress for half an hour.
         """
-        for number, chunk in enumerate(_chunks(rows)):
+        written = 0
+        for number, chunk in enumerate(_files(rows)):
             file = self.folder / f"{number:06d}.parquet"
             write_table(file, _table(chunk), row_group_size=_ROW_GROUP)
+            guard()
             self._start(_server_path(file))
-            self.wait(at_most=_AT_ONCE, total=total, progress=progress)
-        self.wait(total=total, progress=progress)
-        self._show(total)
-        self.tidy()
-
-    def wait(self, *, at_most: int = 0, total: int = 0, progress: Progress | None = None) -> None:
-        """Return when at most so many jobs of the collection still run.
-
-        Raises:
-            UserError: one failed.
-            Unavailable: none got any further for half an hour.
-        """
-        before, moved = None, time.monotonic()
-        while True:
-            jobs = self._jobs()
-            failed = [job for job in jobs if job.failed]
-            if failed:
-                raise UserError(
-                    f"Milvus at {self.milvus.address} could not import {failed[0].file} into {self.collection} "
-                    f"({failed[0].reason}): give it read access to the folder of MMRAG_MILVUS_IMPORT, or unset that, "
-                    f"and rows are streamed; what is live stays as it is."
-                )
+            written += len(chunk)
             if progress:
-                progress(sum(job.rows for job in jobs if job.done), total)
-            if sum(not job.done for job in jobs) <= at_most:
-                return
-            if jobs != before:
-                before, moved = jobs, time.monotonic()
-            if time.monotonic() - moved > _STALLED_S:
-                raise Unavailable(
-                    f"Milvus at {self.milvus.address} has not got on with importing into {self.collection} for "
-                    f"{_STALLED_S / 60:.0f} minutes: look at its data nodes, then run the nightly_reindex job again."
-                )
-            time.sleep(_POLL_S)
+                progress(written, total)
+            self._wait(at_most=_AT_ONCE)
+        self._wait()
+        settle(self.milvus, self.collection, total=total)
+        self.tidy()
 
     def tidy(self) -> None:
         """Remove the files."""
@@ -111,33 +107,79 @@ class Importer:
             if is_local(self.folder):
                 self.folder.rmdir()
 
+    def _wait(self, *, at_most: int = 0) -> None:
+        wait_for_jobs(self.milvus, self.collection, at_most=at_most)
+
     def _start(self, file: str) -> None:
+        before = {job.id for job in _jobs(self.milvus, self.collection)}
+
         def start(client: MilvusClient) -> None:
-            if all(job.file != file for job in self._jobs()):  # else only the answer was lost
+            if {job.id for job in _jobs(self.milvus, self.collection)} <= before:  # else only the answer was lost
                 _start_job(client, self.collection, file, timeout=self.milvus.config.timeout_s)
 
         self.milvus.patiently("import rows", start)
 
-    def _jobs(self) -> list[Job]:
-        found = self.milvus.patiently(
-            "look at imports",
-            lambda client: client._get_connection().list_bulk_insert_tasks(
-                0, self.collection, timeout=self.milvus.config.timeout_s, context=client._generate_call_context()
-            ),
-        )
-        return [_job(state) for state in found]
 
-    def _show(self, total: int) -> None:
-        """A completed import is visible once the load is refreshed, and then not everywhere at once."""
-        self.milvus.patiently("load imported rows", lambda client: client.refresh_load(self.collection, timeout=LOAD_S))
-        deadline = time.monotonic() + LOAD_S
-        while (found := self.milvus.count(self.collection)) < total:
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"Milvus at {self.milvus.address} shows {found} of {total} rows that were imported into "
-                    f"{self.collection}: look at its query nodes, then run the nightly_reindex job again."
-                )
-            time.sleep(_POLL_S)
+def wait_for_jobs(milvus: Milvus, collection: str, *, at_most: int = 0, failures: bool = True) -> None:
+    """Return when at most so many jobs of the collection still run.
+
+    Raises:
+        UserError: one failed, unless `failures` don't matter.
+        Unavailable: none got any further for half an hour.
+    """
+    before, moved = None, time.monotonic()
+    while True:
+        jobs = _jobs(milvus, collection)
+        failed = [job for job in jobs if job.failed and failures]
+        if failed:
+            raise UserError(
+                f"Milvus at {milvus.address} could not import a file into {collection} ({failed[0].reason}): give it "
+                f"read access to the folder of MMRAG_MILVUS_IMPORT, or unset that, and rows are streamed; what is live "
+                f"stays as it is."
+            )
+        if sum(not (job.done or job.failed) for job in jobs) <= at_most:
+            return
+        if jobs != before:
+            before, moved = jobs, time.monotonic()
+        if time.monotonic() - moved > _STALLED_S:
+            raise Unavailable(
+                f"Milvus at {milvus.address} has not got on with importing into {collection} for "
+                f"{_STALLED_S / 60:.0f} minutes: look at its data nodes, then run the nightly_reindex job again."
+            )
+        time.sleep(_POLL_S)
+
+
+def settle(milvus: Milvus, collection: str, *, total: int | None = None) -> None:
+    """Return when no job of the collection runs any more and what was imported is visible.
+
+    It is visible once the load is refreshed, and then not everywhere at once: until `total` rows are, or, where it is
+    not known how many were imported, until their number stays.
+
+    Raises:
+        Unavailable: not so many rows appear.
+    """
+    wait_for_jobs(milvus, collection, failures=total is not None)
+    milvus.ensure_loaded(collection)
+    milvus.patiently("load imported rows", lambda client: client.refresh_load(collection, timeout=LOAD_S))
+    deadline, counts = time.monotonic() + LOAD_S, [milvus.count(collection)]
+    while counts[-1] < total if total is not None else len(counts) < _STEADY or len(set(counts[-_STEADY:])) > 1:
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"Milvus at {milvus.address} shows {counts[-1]} rows of those imported into {collection}: look at "
+                f"its query nodes, then run the nightly_reindex job again."
+            )
+        time.sleep(_POLL_S)
+        counts.append(milvus.count(collection))
+
+
+def _jobs(milvus: Milvus, collection: str) -> list[Job]:
+    found = milvus.patiently(
+        "look at imports",
+        lambda client: client._get_connection().list_bulk_insert_tasks(
+            0, collection, timeout=milvus.config.timeout_s, context=client._generate_call_context()
+        ),
+    )
+    return [_job(state) for state in found]
 
 
 def _start_job(client: MilvusClient, collection: str, file: str, *, timeout: float) -> None:
@@ -154,8 +196,7 @@ def _start_job(client: MilvusClient, collection: str, file: str, *, timeout: flo
 def _job(state: Any) -> Job:
     infos = state.infos
     return Job(
-        file=infos.get(state.IMPORT_FILES, ""),
-        rows=int(state.row_count),
+        id=int(state.task_id),
         percent=int(infos.get(state.IMPORT_PROGRESS) or 0),
         done=state.state == state.ImportCompleted,
         failed=state.state in (state.ImportFailed, state.ImportFailedAndCleaned),
@@ -168,10 +209,12 @@ def _server_path(file: UPath) -> str:
     return str(file.absolute()) if is_local(file) else file.path.lstrip("/").partition("/")[2]
 
 
-def _chunks(rows: Iterable[Row]) -> Iterable[list[Row]]:
+def _files(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in order, as many as make one file: bounded by number and by bytes of vectors."""
     rows = iter(rows)
-    while chunk := list(islice(rows, _FILE_ROWS)):
-        yield chunk
+    for first in rows:
+        most = max(1, min(_FILE_ROWS, _FILE_BYTES // first["embedding"].nbytes))
+        yield [first, *islice(rows, most - 1)]
 
 
 def _table(rows: list[Row]) -> pa.Table:

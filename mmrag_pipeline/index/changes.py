@@ -99,14 +99,20 @@ def apply(
     wanted: Mapping[str, WantedRows],
     vectors: Callable[[str], VectorBlock],
     *,
+    new: bool = False,
+    guard: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write the changes drop by drop; `vectors` gives the block of a drop when its turn comes.
 
+    `new`: they fill a collection that this process has just made. `guard` may raise before each write.
+
     New rows go in before old ones go out, so that a renamed file is found at any moment.
     """
     told = partial(_tell, progress, changes.upserts) if progress else None
-    milvus.upsert(collection, entities(changes, wanted, vectors), progress=told)
+    milvus.upsert(collection, entities(changes, wanted, vectors), new=new, guard=guard, progress=told)
+    if guard and changes.delete:
+        guard()
     milvus.delete(collection, changes.delete)
 
 

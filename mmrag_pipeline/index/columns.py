@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 
 from mmrag_pipeline.index.layout import FLOAT16
 from mmrag_pipeline.index.schema import DYNAMIC, FIELDS, INT_FIELDS, MAX_BYTES, WIDE_INT_FIELDS
@@ -20,6 +20,7 @@ Row = dict[str, Any]
 
 _MESSAGE_BYTES = 16 * 1024 * 1024  # a quarter of what a server accepts at most
 _BATCH_ROWS = 2000
+_FIELDS = frozenset(FIELDS)
 _FLOATS = b"\x0a"  # field 1, length-delimited: `FloatArray.data`
 
 
@@ -87,7 +88,7 @@ def _float_array(block: np.ndarray) -> FloatArray:
 
 def dynamic_json(row: Mapping[str, Any]) -> bytes:
     """The row's further catalogue columns as JSON."""
-    return json.dumps({name: value for name, value in row.items() if name not in FIELDS}, ensure_ascii=False).encode()
+    return orjson.dumps({name: value for name, value in row.items() if name not in _FIELDS})
 
 
 def upsert(client: MilvusClient, name: str, fields: Sequence[FieldData], count: int, *, timeout: float) -> None:
@@ -103,6 +104,20 @@ def upsert(client: MilvusClient, name: str, fields: Sequence[FieldData], count: 
         timeout=timeout,
         context=client._generate_call_context(),
     )
+
+
+def insert(client: MilvusClient, name: str, fields: Sequence[FieldData], count: int, *, timeout: float) -> None:
+    """Send packed columns of rows that are in no message before: a fifth faster than an upsert.
+
+    One request, whatever happens: pymilvus's own call repeats it when an answer is lost, and servers keep both rows.
+    """
+    from pymilvus.client.call_context import _api_level_md
+    from pymilvus.client.utils import check_status
+    from pymilvus.grpc_gen.milvus_pb2 import InsertRequest
+
+    request = InsertRequest(collection_name=name, fields_data=fields, num_rows=count)
+    metadata = _api_level_md(client._generate_call_context())
+    check_status(client._get_connection()._stub.Insert(request, timeout=timeout, metadata=metadata).status)
 
 
 def messages(rows: Iterable[Row], *, vectors: str) -> Iterator[tuple[list[FieldData], int]]:

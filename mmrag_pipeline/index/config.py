@@ -60,9 +60,11 @@ class MilvusConfig:
             )
         if self.import_folder and (self.is_lite or self.vectors != FLOAT32):
             raise UserError(
-                f"MMRAG_MILVUS_IMPORT={self.import_folder} needs a Milvus server and float32 vectors: unset it, and "
-                f"rows are streamed."
+                f"MMRAG_MILVUS_IMPORT={_without_password(self.import_folder)} needs a Milvus server and float32 "
+                f"vectors: unset it, and rows are streamed."
             )
+        if self.index != AUTO and self.index not in INDEXES:
+            raise UserError(f"MMRAG_MILVUS_INDEX={self.index} is no index: choose auto, {', '.join(INDEXES)}.")
         if self.is_lite and self.index != AUTO and not INDEXES[self.index].on_lite:
             raise UserError(
                 f"MMRAG_MILVUS_INDEX={self.index} needs a Milvus server: unset it, or set MMRAG_MILVUS_URI to a server."

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any, NoReturn, TypeVar
 
 from mmrag_pipeline.errors import Unavailable
@@ -15,6 +16,9 @@ from mmrag_pipeline.index.failures import as_user_error, is_not_loaded, is_refus
 
 LOAD_S = 600.0  # loading builds missing indexes
 _LITE_CALL_S = 300.0  # in this process: nothing to wait for but its own work
+
+_WRITES = {"insert": columns.insert, "upsert": columns.upsert}
+_AGAIN = {"insert": "upsert"}  # an insert whose answer was lost may have been made
 
 T = TypeVar("T")
 
@@ -43,9 +47,12 @@ class Connection:
         return self._patiently(action, lambda: call(self._client))
 
     def _call(self, action: str, method: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
+        attempts = count()
+
         def call() -> Any:
             client = self._client  # another one after a reconnection
-            bound = partial(columns.upsert, client) if method == "upsert" else getattr(client, method)
+            name = _AGAIN.get(method, method) if next(attempts) else method
+            bound = partial(_WRITES[name], client) if name in _WRITES else getattr(client, name)
             return bound(*args, timeout=timeout or self._call_s, **options)
 
         return self._patiently(action, call)

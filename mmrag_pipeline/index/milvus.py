@@ -153,6 +153,10 @@ class Milvus(Connection):
             self._infos[name] = info
         return info
 
+    def find(self, name: str) -> CollectionInfo | None:
+        """As `info`; None also when there is no such collection."""
+        return self.info(name) if self._call("read", "has_collection", name) else None
+
     def _layout(self, name: str) -> Layout:
         info = self._infos.get(name) or self.info(name)
         if info is None:
@@ -172,9 +176,17 @@ class Milvus(Connection):
         return choose_layout(rows, index=self.config.index, vectors=self.config.vectors, server=self._version)
 
     def create(
-        self, *, fingerprint: str, dim: int, layout: Layout, now: datetime, state: str = BUILDING
+        self,
+        *,
+        fingerprint: str,
+        dim: int,
+        layout: Layout,
+        now: datetime,
+        state: str = BUILDING,
+        builder: str = "",
+        imported: str = "",
     ) -> CollectionInfo:
-        """A new, empty, loaded collection under a name of its own.
+        """A new, empty collection under a name of its own, which is being loaded.
 
         Raises:
             UserError: this Milvus has no such index or vector type; nothing is left behind.
@@ -189,7 +201,7 @@ class Milvus(Connection):
             info = CollectionInfo(
                 name=name, alias=self.alias, fingerprint=fingerprint, dim=dim, schema_version=SCHEMA_VERSION,
                 index=layout.index, state=state, created_at=now.isoformat(), published_at="", vectors=layout.vectors,
-                partition_key=layout.partition_key,
+                partition_key=layout.partition_key, builder=builder, imported=imported,
             )  # fmt: skip
             params = self._client.prepare_index_params()
             build = dict(INDEXES[layout.index].build)
@@ -205,12 +217,13 @@ class Milvus(Connection):
                     **({"num_partitions": PARTITIONS} if layout.partition_key else {}),
                 )
                 self._call("create an index", "create_index", name, params, sync=False)
-        self.ensure_loaded(name)
+            # a server loads it while the first rows travel; `ensure_loaded` waits for that
+            self._call("load a collection", "load_collection", name, timeout=LOAD_S, _async=True)
         return info
 
     @contextmanager
     def _refusals(self, layout: Layout, name: str) -> Iterator[None]:
-        """What this Milvus does not have as a sentence; the collection that was made for it goes."""
+        """What this Milvus does not make as a sentence; the collection that was begun for it goes."""
         from pymilvus import MilvusException
 
         try:
@@ -221,9 +234,13 @@ class Milvus(Connection):
             if self._call("read", "has_collection", name):
                 self._call("drop a collection", "drop_collection", name)
             reason = " ".join(str(error.message or error).split())[:200]
+            about_layout = any(word in reason.lower() for word in ("index", "data type", "datatype", "float16"))
+            advice = (
+                "set MMRAG_MILVUS_INDEX and MMRAG_MILVUS_VECTORS to what it has" if about_layout else "make room for it"
+            )
             raise UserError(
                 f"Milvus at {self.address} makes no collection with index {layout.index} of {layout.vectors} vectors "
-                f"({reason}): set MMRAG_MILVUS_INDEX and MMRAG_MILVUS_VECTORS to what it has."
+                f"({reason}): {advice}; what is live stays as it is."
             ) from error
 
     def has_index(self, name: str) -> bool:
@@ -267,10 +284,19 @@ class Milvus(Connection):
 
     # writing rows
 
-    def upsert(self, name: str, rows: Iterable[Row], *, progress: Callable[[int], None] | None = None) -> int:
+    def upsert(
+        self,
+        name: str,
+        rows: Iterable[Row],
+        *,
+        new: bool = False,
+        guard: Callable[[], None] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
         """Write whole rows in messages of at most 16 MB; returns their number, `progress` gets it on the way.
 
-        While one message travels the next is packed.
+        `new`: the collection was made by this process, is empty, and `rows` has each id once; that is faster. `guard`
+        may raise before a message is sent. While one message travels the next is packed.
         """
         written = travelling = 0
         sent: Future[None] | None = None
@@ -286,13 +312,15 @@ class Milvus(Connection):
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="milvus-upsert") as sender:
             for fields, count in columns.messages(rows, vectors=self._layout(name).vectors):
                 arrived()
-                sent, travelling = sender.submit(self._send, name, fields, count), count
+                if guard:
+                    guard()
+                sent, travelling = sender.submit(self._send, name, fields, count, new=new), count
             arrived()
         return written
 
-    def _send(self, name: str, fields: Sequence[Any], count: int) -> None:
+    def _send(self, name: str, fields: Sequence[Any], count: int, *, new: bool) -> None:
         with self._writing:
-            self._call("write rows", "upsert", name, fields, count)
+            self._call("write rows", "insert" if new else "upsert", name, fields, count)
 
     def delete(self, name: str, ids: Sequence[str]) -> None:
         """Delete rows by id."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Literal
+from uuid import uuid4
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.bulk import Importer
+from mmrag_pipeline.index.bulk import Importer, settle
 from mmrag_pipeline.index.changes import (
     MASS_DELETION,
     Changes,
@@ -69,8 +71,8 @@ def stage(
     `auto` writes nothing when the live collection holds them already; builds a fresh collection when there is
     none, when it is of another model, schema or layout, or when something differs and rebuilding costs
     little; else mends the live collection in place. A collection that a killed run left half-built is
-    completed; what earlier runs staged but never published is removed first. A new collection is filled by bulk
-    import where the configuration names a folder for it.
+    completed (with `auto`); what earlier runs staged but never published is removed first. A new collection is
+    filled by bulk import where the configuration names a folder for it.
 
     Raises:
         UserError: nothing to index, a row without a usable vector, more than half of the live rows would go
@@ -87,8 +89,10 @@ def stage(
     if live is not None:
         _guard_mass_deletion(live, plan.changes, allow=allow_mass_deletion)
     layout = milvus.layout_for(total)
-    half_built = _half_built(milvus, live, layout, fingerprint=fingerprint, dim=dim) if plan.mode == "rebuild" else None
-    _remove_leftovers(milvus, but=half_built)
+    half_built = None
+    if plan.mode == "rebuild" and mode == "auto":  # who asks for a rebuild may distrust what was written
+        half_built = _half_built(milvus, live, layout, fingerprint=fingerprint, dim=dim)
+    _remove_leftovers(milvus, but=half_built.name if half_built else None)
 
     def report(collection: str, how: Literal["rebuild", "reconcile", "unchanged"], **counts: int) -> StagedIndex:
         before = live.name if live else None
@@ -115,19 +119,32 @@ def stage(
         milvus.finish_writing(live.name)
         return report(live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete))
 
-    built = half_built or milvus.create(fingerprint=fingerprint, dim=dim, layout=layout, now=now, state=BUILDING)
-    importer = Importer(milvus, milvus.config.import_folder, built.name) if milvus.config.import_folder else None
-    if importer and half_built:
-        importer.wait()  # the server may still be at it
-        importer.tidy()
-    changes = compare(milvus, built.name, wanted) if half_built else everything(wanted)
-    vectors = _gathering(sources, wanted, changes, dim=dim, fingerprint=fingerprint)
-    if importer and not half_built:
-        importer.load(entities(changes, wanted, vectors), total=total, progress=progress)
+    folder, builder = milvus.config.import_folder, uuid4().hex
+    if half_built:
+        built = replace(half_built, builder=builder)
+        milvus.mark(built)
+        if built.imported:
+            settle(milvus, built.name)  # the server may still be at it
+        changes = compare(milvus, built.name, wanted)
     else:
-        apply(milvus, built.name, changes, wanted, vectors, progress=progress)
+        if folder:
+            Importer(milvus, folder, "").try_out()
+        built = milvus.create(
+            fingerprint=fingerprint, dim=dim, layout=layout, now=now, builder=builder, imported="yes" if folder else ""
+        )
+        changes = everything(wanted)
+    vectors = _gathering(sources, wanted, changes, dim=dim, fingerprint=fingerprint)
+    guard = partial(_require_own, milvus, built)
+    if folder and not half_built:
+        importer = Importer(milvus, folder, built.name)
+        importer.load(entities(changes, wanted, vectors), total=total, guard=guard, progress=progress)
+    else:
+        apply(milvus, built.name, changes, wanted, vectors, new=half_built is None, guard=guard, progress=progress)
     milvus.finish_writing(built.name, built=True)
+    guard()
     milvus.mark(replace(built, state=STAGED))
+    if half_built and folder:
+        Importer(milvus, folder, built.name).tidy()
     return report(built.name, "rebuild", upserted=changes.upserts, deleted=len(changes.delete))
 
 
@@ -215,7 +232,7 @@ def _half_built(
     milvus: Milvus, live: CollectionInfo | None, layout: Layout, *, fingerprint: str, dim: int
 ) -> CollectionInfo | None:
     """The newest collection that a killed run was building and that this one would build alike: it goes on with it."""
-    for info in reversed(milvus.collections()):
+    for info in reversed(milvus.collections()):  # their states are read just now
         alike = info.fits(fingerprint=fingerprint, dim=dim) and info.layout == layout
         if (
             info.state == BUILDING
@@ -227,10 +244,20 @@ def _half_built(
     return None
 
 
-def _remove_leftovers(milvus: Milvus, *, but: CollectionInfo | None) -> None:
+def _require_own(milvus: Milvus, built: CollectionInfo) -> None:
+    """Raises UserError when another run took the collection over, or removed it, believing this one dead."""
+    found = milvus.find(built.name)
+    if found is None or (found.state, found.builder) != (BUILDING, built.builder):
+        raise UserError(
+            f"another run has taken over {built.name} while this one filled it: let that one finish, and see that only "
+            f"one nightly_reindex runs for the alias {milvus.alias} of {milvus.address}; what is live stays as it is."
+        )
+
+
+def _remove_leftovers(milvus: Milvus, *, but: str | None) -> None:
     target = milvus.alias_target()
     for info in milvus.collections():
-        if info.state != PUBLISHED and info.name != target and info != but:
-            milvus.drop(info.name)
+        if info.state != PUBLISHED and info.name not in (target, but):
             if milvus.config.import_folder:
                 Importer(milvus, milvus.config.import_folder, info.name).tidy()
+            milvus.drop(info.name)

@@ -116,7 +116,8 @@ def catalogue_fields(extra: str | None) -> Row:
     """
     columns = json.loads(extra or "{}")
     fields: Row = {}
-    room = MAX_EXTRA_BYTES
+    # one character of JSON is at most 12 bytes where it is escaped: short ones need no measuring
+    room = None if len(extra or "") < MAX_EXTRA_BYTES // 16 else MAX_EXTRA_BYTES
     for key in sorted(columns):
         value = _plain(columns[key])
         name = cut(key, 256)
@@ -124,10 +125,12 @@ def catalogue_fields(extra: str | None) -> Row:
             continue
         if name in FIELDS or name.startswith("$"):
             name = f"catalogue_{name.removeprefix('$')}"
-        size = len(json.dumps({name: value}))
-        if size <= room:
+        if room is not None:
+            size = len(json.dumps({name: value}))
+            if size > room:
+                continue
             room -= size
-            fields[name] = value
+        fields[name] = value
     return fields
 
 

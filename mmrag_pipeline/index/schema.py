@@ -75,6 +75,8 @@ class CollectionInfo:
 
     `state` is building, staged (built, not yet published), published, or withdrawn (rolled back from, or it did not
     answer); the next run removes all but published ones. Times are ISO 8601, `published_at` is "" until then.
+    `builder` is a token of the run that fills it: who takes it over writes its own. `imported` is "yes" where bulk
+    import was begun.
     """
 
     name: str
@@ -88,6 +90,8 @@ class CollectionInfo:
     published_at: str
     vectors: str = FLOAT32
     partition_key: str = ""
+    builder: str = ""
+    imported: str = ""
 
     @property
     def layout(self) -> Layout:

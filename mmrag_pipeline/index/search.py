@@ -92,6 +92,8 @@ def answer(
     expression = request.where.expression()
     _require_sense(request)
     live = collection or _require(milvus.lately_live(), milvus)
+    if collection is None and live.fingerprint != encoder.fingerprint:
+        live = _require(milvus.live(), milvus)  # the model may have changed within this second
     if (live.fingerprint, live.dim) != (encoder.fingerprint, encoder.dim):
         raise UserError(
             f"the live collection {live.name} was made with model {live.fingerprint}, the model in force is "
@@ -183,7 +185,8 @@ def spread(milvus: Milvus, hits: Sequence[Hit]) -> list[Hit]:
     there = [hit for hit in hits if hit.media_id in rows]
     vectors = np.array([rows[hit.media_id]["embedding"] for hit in there], dtype=np.float32)
     ordered = mmr(there, vectors, diversity=1.0, count=len(there)) if there else []
-    return _ranked(ordered, len(ordered))
+    gone = [hit for hit in hits if hit.media_id not in rows]  # deleted meanwhile, or in another collection by now
+    return _ranked(ordered + gone, len(hits))
 
 
 def why_empty(milvus: Milvus, request: SearchRequest) -> str:

@@ -10,7 +10,7 @@ from mmrag_pipeline.index.filter import IN_LIBRARY, Filter
 from mmrag_pipeline.index.schema import CollectionInfo, is_our_name
 from mmrag_pipeline.quality.asking import Remembering, ask
 from mmrag_pipeline.quality.figures import Figures, FiguresStore
-from mmrag_pipeline.quality.gate import TOLERANCE, Comparison, compare
+from mmrag_pipeline.quality.gate import LEAST_QUERIES, TOLERANCE, Comparison, compare
 from mmrag_pipeline.quality.golden import GoldenSet
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ _AGAIN = (
     "nightly_reindex job again, or with allow_worse_search if this is meant; the alias stays where it is."
 )
 
+_LIVE_ALREADY = (
+    "It was mended in place, so people search it already: look at the queries that lost most, mend the cause, "
+    "and run the nightly_reindex job with mode rebuild, or with allow_worse_search if this is meant."
+)
 _ALLOWED = "It is worse, and let through because allow_worse_search was given."
 
 
@@ -93,7 +97,8 @@ def check_golden(
         _keep(milvus, kept, figures)
     if check.passed:
         return check
-    return replace(check, passed=allow_worse, sentence=f"{check.sentence} {_ALLOWED if allow_worse else _AGAIN}")
+    advice = _ALLOWED if allow_worse else (_LIVE_ALREADY if staged.is_live else _AGAIN)
+    return replace(check, passed=allow_worse, sentence=f"{check.sentence} {advice}")
 
 
 @dataclass(frozen=True)
@@ -137,11 +142,12 @@ def _compared(before: Figures, after: Figures, figures: Figures, golden: GoldenS
     if comparison is None:
         return _nothing_to_compare_with("No golden query has a right answer on both sides.", figures, golden)
     left_out = len(golden.queries) - comparison.queries
+    few = f" They are too few to judge by: have {LEAST_QUERIES} or more." if comparison.queries < LEAST_QUERIES else ""
     low, high = comparison.interval
     sentence = (
         f"nDCG@10 of {comparison.queries} golden queries is {comparison.after:.3f} staged and {comparison.before:.3f} "
         f"live: {comparison.difference:+.3f}, 95% interval {low:+.3f} to {high:+.3f} (it may be {TOLERANCE:g} lower, "
-        f"or lower by chance). {_recalls(figures)}{_left_out(left_out, 'both')}"
+        f"or lower by chance).{few} {_recalls(figures)}{_left_out(left_out, 'both')}"
     )
     lost = sorted((query for query in old if query in new and new[query] < old[query]), key=lambda q: new[q] - old[q])
     return GoldenCheck(

@@ -9,6 +9,8 @@ import numpy as np
 
 TOLERANCE = 0.01
 """A mean that is lower by no more than this is as good."""
+LEAST_QUERIES = 10
+"""With fewer, a bootstrap takes chance for certainty."""
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 0
@@ -29,8 +31,8 @@ class Comparison:
 
     @property
     def worse(self) -> bool:
-        """Lower by more than `TOLERANCE`, and not by chance: the interval is wholly below 0."""
-        return self.difference < -TOLERANCE and self.interval[1] < 0
+        """Lower by more than `TOLERANCE`, and not by chance: enough queries, and the interval is wholly below 0."""
+        return self.queries >= LEAST_QUERIES and self.difference < -TOLERANCE and self.interval[1] < 0
 
 
 def compare(before: Mapping[str, float], after: Mapping[str, float]) -> Comparison | None:

@@ -52,19 +52,19 @@ def drops():
 
 
 @contextmanager
-def dying(monkeypatch, method, number=0):
-    """Killed before the `number`-th call of the importer's method."""
-    call, left = getattr(Importer, method), number
+def dying(monkeypatch, owner, name, number):
+    """Killed before the `number`-th call (from 0) of the owner's function."""
+    call, left = getattr(owner, name), number
 
-    def counting(self, *args, **options):
+    def counting(*args, **options):
         nonlocal left
         left -= 1
         if left < 0:
             raise Killed
-        return call(self, *args, **options)
+        return call(*args, **options)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Importer, method, counting)
+        patch.setattr(owner, name, counting)
         yield
 
 
@@ -78,14 +78,16 @@ def test_imported_rows_are_those_of_the_manifests(config, tmp_path):
     assert list((tmp_path / "import").iterdir()) == []
 
 
-@pytest.mark.parametrize(("method", "number"), [("_start", 2), ("_show", 0), ("tidy", 0)])
-def test_a_killed_import_is_gone_on_with_and_nothing_is_doubled(config, tmp_path, monkeypatch, method, number):
+@pytest.mark.parametrize(("owner", "name", "number"), [(Importer, "_start", 2), (bulk, "settle", 0)])
+def test_a_killed_import_is_gone_on_with_and_nothing_is_doubled(config, tmp_path, monkeypatch, owner, name, number):
     with connect(config) as milvus:
-        with dying(monkeypatch, method, number):
+        with dying(monkeypatch, owner, name, number):
             night(milvus, drops=drops())
         [half_built] = milvus.collections()
         assert half_built.state == BUILDING and milvus.live() is None
-        assert night(milvus, drops=drops()).collection == half_built.name
+        staged = night(milvus, drops=drops())
+        # two files of 40 rows were on their way, or all
+        assert staged.collection == half_built.name and staged.upserted == (28 if name == "_start" else 0)
         is_the_library(milvus)
     assert list((tmp_path / "import").iterdir()) == []
 
@@ -109,7 +111,9 @@ def test_a_lost_answer_starts_no_second_job(config, monkeypatch):
     assert len(starts) == len(set(starts)) == 3
 
 
-def test_a_file_that_the_server_can_not_read_is_said_and_nothing_changes(config, monkeypatch):
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_file_that_the_server_can_not_read_is_said_and_nothing_changes(config, monkeypatch, mended):
+    after = config.import_folder if mended else None
     with connect(config) as milvus:
         night(milvus, drops=[WATCHES.rows])
         before = milvus.live().name
@@ -119,7 +123,7 @@ def test_a_file_that_the_server_can_not_read_is_said_and_nothing_changes(config,
                 night(milvus, drops=drops())
         assert "\n" not in str(refused.value)
         assert milvus.live().name == before and live_ids(milvus) == WATCHES.ids
-    with connect(replace(config, import_folder=None)) as milvus:  # as the sentence advises
+    with connect(replace(config, import_folder=after)) as milvus:  # as the sentence advises
         night(milvus, drops=drops())
         is_the_library(milvus)
 
@@ -132,3 +136,11 @@ def test_the_server_is_given_the_path_within_its_bucket(uri, path):
     from upath import UPath
 
     assert bulk._server_path(UPath(uri)) == path
+
+
+def test_a_folder_that_can_not_be_written_is_said_before_anything_is_made(config, tmp_path):
+    (tmp_path / "file").touch()
+    with connect(replace(config, import_folder=str(tmp_path / "file" / "folder"))) as milvus:
+        with pytest.raises(UserError, match=r"MMRAG_MILVUS_IMPORT=.* can't be written"):
+            night(milvus, drops=drops())
+        assert milvus.collections() == []

@@ -87,7 +87,7 @@ def ingest(milvus, drop):
 
 
 STEPS = [
-    ("create_index", 0), ("load_collection", 0), ("upsert", 3), ("flush", 0),
+    ("create_index", 0), ("load_collection", 0), ("insert", 3), ("flush", 0),
     ("alter_collection_properties", 0), ("alter_collection_properties", 1), ("alter_alias", 0),
     ("drop_collection", 0),
 ]  # fmt: skip

@@ -159,3 +159,27 @@ def test_a_collection_of_an_earlier_version_has_the_layout_of_then():
     assert CollectionInfo.from_properties("c", properties).layout == Layout("HNSW")
     del properties["mmrag.index"]
     assert CollectionInfo.from_properties("c", properties) is None
+
+
+def test_the_setting_knows_every_index():
+    from typing import get_args
+
+    from mmrag_pipeline.settings import Settings
+
+    assert get_args(Settings.model_fields["milvus_index"].annotation) == ("auto", *INDEXES)
+
+
+def test_another_run_that_took_over_a_half_built_collection_is_noticed(milvus_config, monkeypatch):
+    """Two nights at once: the one that was believed dead publishes nothing."""
+    with connect(milvus_config) as slow, connect(milvus_config) as other:
+        upsert = slow.upsert
+
+        def overtaken(name, rows, **options):
+            monkeypatch.undo()
+            assert night(other, drops=[WATCHES.rows]).collection == name
+            return upsert(name, rows, **options)
+
+        monkeypatch.setattr(slow, "upsert", overtaken)
+        with pytest.raises(UserError, match="another run has taken over"):
+            night(slow)
+        assert live_ids(other) == WATCHES.ids and other.count(other.live().name) == len(WATCHES.ids)

@@ -43,3 +43,10 @@ def test_the_interval_is_that_of_the_mean_and_always_the_same() -> None:
     error = 1.96 * differences.std() / np.sqrt(200)
     assert (low, high) == pytest.approx((differences.mean() - error, differences.mean() + error), abs=0.004)
     assert bootstrap_interval(differences) == (low, high)
+
+
+def test_a_few_queries_are_no_verdict() -> None:
+    few = compare({"a": 1.0}, {"a": 0.0})
+    assert few.interval == (-1.0, -1.0) and not few.worse
+    many = compare({str(number): 1.0 for number in range(10)}, {str(number): 0.0 for number in range(10)})
+    assert many.worse

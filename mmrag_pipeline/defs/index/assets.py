@@ -88,8 +88,11 @@ def staged_media_index(
                 progress=log_progress(context, "rows written"),
             )
             results = check_staged(connection, staged, drops, encode=encoder.encode_texts)
-            measured = None
-            if all(result.passed for result in results):
+        measured = None
+        if all(result.passed for result in results):
+            if golden_set is not None and staged.mode != "unchanged":
+                encoder.load_for_words()  # while nobody waits for a Milvus Lite file
+            with milvus.connect() as connection:
                 measured = check_golden(
                     connection,
                     encoder,
