@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.changes import apply, everything, gather_for
 from mmrag_pipeline.index.layout import EXACT_ROWS, INDEXES, Layout, choose_layout
 from mmrag_pipeline.index.milvus import MilvusConfig, connect
 from mmrag_pipeline.index.rebuild import check_staged, publish, stage
+from mmrag_pipeline.index.rows import WantedRows
 from mmrag_pipeline.index.schema import CollectionInfo
 from mmrag_pipeline.index.search import SearchRequest, search
 from mmrag_pipeline.index.status import live_ids
@@ -114,6 +116,15 @@ def test_product_lines_are_kept_apart_where_upserts_keep_to_it(milvus_config):
         assert staged.mode == "rebuild" and milvus.info(staged.collection).partition_key == "product_line"
         fields = {field["name"]: field for field in milvus._client.describe_collection(staged.collection)["fields"]}
         assert fields["product_line"]["is_partition_key"]
+        wanted = {source.drop.key: WantedRows(source.drop, source.manifest) for source in DROPS}
+        vectors = {
+            source.drop.key: gather_for(
+                wanted[source.drop.key], range(len(wanted[source.drop.key])), source.vectors(), dim=DIM,
+                fingerprint=FINGERPRINT,
+            )
+            for source in DROPS
+        }  # fmt: skip
+        apply(milvus, staged.collection, everything(wanted), wanted, vectors.__getitem__)  # upserts, as a sync does
         checks = check_staged(milvus, staged, DROPS, encode=ENCODER.encode_texts)
         assert [check.name for check in checks if not check.passed] == ([] if milvus.is_lite else ["rows"])
         if milvus.is_lite:  # which has partition keys that hold
