@@ -30,7 +30,7 @@ DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "index.md"
 READS = {"Global": ["DescribeAlias", "ListAliases"], "Collection": ["Load", "Query", "Search"]}
 ALL = {
     "Global": ["DescribeAlias", "ListAliases", "CreateAlias", "CreateCollection", "DropCollection"],
-    "Collection": ["CreateIndex", "Load", "Upsert", "Delete", "Flush", "GetFlushState", "Query", "Search"],
+    "Collection": ["CreateIndex", "Load", "Insert", "Upsert", "Delete", "Flush", "GetFlushState", "Query", "Search"],
 }
 IMPORTS = {"Collection": ["Import"]}
 """By kind of object: found by asking a 2.3.5 server again and again, which names what it refused. Everyone also has the
