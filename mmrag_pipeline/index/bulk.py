@@ -94,8 +94,7 @@ class Importer:
             written += len(chunk)
             if progress:
                 progress(written, total)
-            self._wait(at_most=_AT_ONCE)
-        self._wait()
+            wait_for_jobs(self.milvus, self.collection, at_most=_AT_ONCE)
         settle(self.milvus, self.collection, total=total)
         self.tidy()
 
@@ -106,9 +105,6 @@ class Importer:
                 path.unlink()
             if is_local(self.folder):
                 self.folder.rmdir()
-
-    def _wait(self, *, at_most: int = 0) -> None:
-        wait_for_jobs(self.milvus, self.collection, at_most=at_most)
 
     def _start(self, file: str) -> None:
         before = {job.id for job in _jobs(self.milvus, self.collection)}

@@ -34,7 +34,7 @@ class Hit:
         return asdict(self) | {"score": round(self.score, 6), "tags": list(self.tags)}
 
     def ranked(self, rank: int) -> Hit:
-        return Hit(**vars(self) | {"rank": rank})  # three times faster than `replace`
+        return Hit(**vars(self) | {"rank": rank})  # nearly twice as fast as `replace`
 
     @property
     def place(self) -> tuple[str, str, int]:

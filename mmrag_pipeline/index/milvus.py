@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +38,6 @@ _PAGE_ROWS = 8000
 _IDS_A_CALL = 1000
 _ID = re.compile(r"[0-9a-f]{1,64}")
 _LATELY_S = 1.0
-
-T = TypeVar("T")
 
 
 @contextmanager
