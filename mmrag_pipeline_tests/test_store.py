@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
@@ -39,3 +40,23 @@ def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_table(UPath(tmp_path) / name, table)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 2)])
+def test_vectors_are_stored_as_they_are_and_the_rest_is_packed(kind: pa.DataType, tmp_path: Path) -> None:
+    table = pa.table(
+        {"id": ["a"] * 1000, "tags": [["x"]] * 1000, "vector": pa.array([[0.5, 0.25]] * 1000, kind), "size": [1] * 1000}
+    )
+    path = UPath(tmp_path) / "vectors.parquet"
+    write_table(path, table)
+    assert read_table(path).equals(table)
+    columns = {
+        column.path_in_schema: column
+        for column in map(pq.ParquetFile(path).metadata.row_group(0).column, range(table.num_columns))
+    }
+    assert {path: (column.compression, column.has_dictionary_page) for path, column in columns.items()} == {
+        "id": ("ZSTD", True),
+        "tags.list.element": ("ZSTD", True),
+        "vector.list.element": ("UNCOMPRESSED", False),
+        "size": ("ZSTD", True),
+    }

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 import pyarrow as pa
 
 from mmrag_pipeline.index.columns import Row
 from mmrag_pipeline.index.filter import both, equals
 from mmrag_pipeline.index.milvus import Milvus
-from mmrag_pipeline.index.rows import WantedRows, differs, gone_columns
-from mmrag_pipeline.index.schema import COMPARED, DYNAMIC
+from mmrag_pipeline.index.rows import WantedRows
+from mmrag_pipeline.index.schema import DIGEST
 from mmrag_pipeline.index.vectors import VectorBlock, gather
 from mmrag_pipeline.media.library import Drop
 
@@ -36,7 +37,7 @@ class Changes:
 
     upsert: dict[str, list[int]] = field(default_factory=dict)
     delete: list[str] = field(default_factory=list)
-    emptied: dict[str, Row] = field(default_factory=dict)  # nulls by id, for catalogue columns that went away
+    lingering: dict[str, Row] = field(default_factory=dict)  # nulls by id, see `Milvus.lingering_columns`
     unchanged: int = 0
     stored: int = 0
 
@@ -49,34 +50,32 @@ class Changes:
 
 
 def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *, only: Drop | None = None) -> Changes:
-    """Compare stored rows (of drop `only`, or all) with the wanted ones, by drop key; writes nothing."""
+    """Compare stored rows (of drop `only`, or all) with the wanted ones, by id and digest; writes nothing."""
     # the product line besides: where it is the partition key, only its partitions are read
     where = both(equals("product_line", only.product_line), equals("drop", only.key)) if only else ""
-    changes = Changes()
-    missing = {key: set(rows.position) for key, rows in wanted.items()}
-    for page in milvus.rows(collection, (*COMPARED, DYNAMIC), where):
-        changes.stored += len(page)
-        known: dict[str, list[Row]] = {}
-        for row in page:
-            rows = wanted.get(row["drop"])
-            if rows is None or row["id"] not in rows.position:
-                changes.delete.append(row["id"])
-            else:
-                known.setdefault(row["drop"], []).append(row)
-        for key, stored in known.items():
-            positions = [wanted[key].position[row["id"]] for row in stored]
-            for position, row, target in zip(positions, stored, wanted[key].take(positions), strict=True):
-                missing[key].discard(row["id"])
-                if differs(target, row):
-                    changes.upsert.setdefault(key, []).append(position)
-                    if nulls := gone_columns(target, row):
-                        changes.emptied[row["id"]] = nulls
-                else:
-                    changes.unchanged += 1
-    for key, ids in missing.items():
-        if ids:
-            position = wanted[key].position
-            changes.upsert.setdefault(key, []).extend(sorted(position[media_id] for media_id in ids))
+    stored = milvus.pairs(collection, DIGEST, where, about=sum(map(len, wanted.values())))
+    digests = {  # made while the first rows travel
+        media_id: digest
+        for rows in wanted.values()
+        for media_id, digest in zip(rows.position, rows.digests, strict=True)
+    }
+    changes, missing, different = Changes(), set(digests), set()
+    for media_id, digest in chain.from_iterable(stored):
+        changes.stored += 1
+        meant = digests.get(media_id)
+        if meant is None:
+            changes.delete.append(media_id)
+            continue
+        missing.discard(media_id)
+        if digest == meant:
+            changes.unchanged += 1
+        else:
+            different.add(media_id)
+    write = missing | different
+    for key, rows in wanted.items() if write else ():
+        if positions := [position for media_id, position in rows.position.items() if media_id in write]:
+            changes.upsert[key] = positions
+    changes.lingering = milvus.lingering_columns(collection, sorted(different))
     return changes
 
 
@@ -128,5 +127,4 @@ def entities(
         block = vectors(key)
         for row in wanted[key].take(positions):
             row["embedding"] = block[row["content_id"]]
-            nulls = changes.emptied.get(row["id"])
-            yield nulls | row if nulls else row
+            yield changes.lingering.get(row["id"], {}) | row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,9 @@ from mmrag_pipeline.index.filter import equals
 from mmrag_pipeline.index.layout import SAME_COSINE
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.results import CheckResult
-from mmrag_pipeline.index.rows import WantedRows
-from mmrag_pipeline.index.schema import SCHEMA_VERSION
+from mmrag_pipeline.index.rows import Row, WantedRows, differs
+from mmrag_pipeline.index.schema import DYNAMIC, SCALAR_FIELDS, SCHEMA_VERSION
 from mmrag_pipeline.index.staged import StagedIndex
-from mmrag_pipeline.index.vectors import VectorBlock
 
 _SAMPLE_DROPS = 20
 _SAMPLE_ROWS = 200
@@ -26,11 +25,14 @@ _SAMPLE_SEARCHES = 20
 
 @dataclass(frozen=True)
 class _Sample:
-    """Ids, where they come from and the vector that the parquet holds for them."""
+    """Wanted rows, in random order, and the vectors [n, dim] that the parquet holds for them."""
 
-    ids: list[str]
-    content_ids: list[str]
+    rows: list[Row]
     vectors: np.ndarray
+
+    @property
+    def ids(self) -> list[str]:
+        return [row["id"] for row in self.rows]
 
 
 def check_staged(
@@ -54,8 +56,8 @@ def check_staged(
     if not results[0].passed:
         return results
     changes = compare(milvus, staged.collection, wanted)
-    results += [_check_ids(wanted, changes, total), _check_fields(wanted, changes)]
     sample = _sample(drops, wanted, fingerprint=staged.fingerprint, dim=staged.dim, seed=seed)
+    results += [_check_ids(changes, total), _check_fields(milvus, staged, changes, sample)]
     results += [_check_vectors(milvus, staged, sample), _check_self_search(milvus, staged, sample)]
     results.append(check_recall(milvus, staged, drops, wanted, encode=encode, seed=seed))
     return results
@@ -85,17 +87,25 @@ def _check_rows(milvus: Milvus, staged: StagedIndex, wanted: dict[str, WantedRow
     return CheckResult("rows", found == total, detail, expected=total, found=found)
 
 
-def _check_ids(wanted: dict[str, WantedRows], changes: Changes, total: int) -> CheckResult:
+def _check_ids(changes: Changes, total: int) -> CheckResult:
     present = changes.stored - len(changes.delete)
     missing, foreign = total - present, len(changes.delete)
     detail = f"{missing} ids of the manifests are missing, {foreign} are in no manifest."
     return CheckResult("ids", not missing and not foreign, detail, expected=total, found=present)
 
 
-def _check_fields(wanted: dict[str, WantedRows], changes: Changes) -> CheckResult:
+def _check_fields(milvus: Milvus, staged: StagedIndex, changes: Changes, sample: _Sample) -> CheckResult:
+    """The digest of every row, and every field of the sampled ones: a digest only says what was meant to be written."""
     present = changes.stored - len(changes.delete)
-    detail = f"{present - changes.unchanged} of {present} rows differ from their manifest row."
-    return CheckResult("fields", present == changes.unchanged, detail, expected=present, found=changes.unchanged)
+    stored = milvus.get(staged.collection, sample.ids, (*SCALAR_FIELDS, DYNAMIC))
+    wrong = sum(row["id"] in stored and differs(row, stored[row["id"]]) for row in sample.rows)
+    detail = (
+        f"{present - changes.unchanged} of {present} rows have another digest than their manifest row; {wrong} of "
+        f"{len(sample.rows)} sampled ones differ from it in a field."
+    )
+    return CheckResult(
+        "fields", present == changes.unchanged and not wrong, detail, expected=present, found=changes.unchanged - wrong
+    )
 
 
 def _check_vectors(milvus: Milvus, staged: StagedIndex, sample: _Sample) -> CheckResult:
@@ -113,12 +123,11 @@ def _check_self_search(milvus: Milvus, staged: StagedIndex, sample: _Sample) -> 
     found = 0
     info = milvus.info(staged.collection)
     same = info.layout.same if info else SAME_COSINE
-    for media_id, content_id, vector in zip(
-        sample.ids[:asked], sample.content_ids[:asked], sample.vectors[:asked], strict=True
-    ):
+    for row, vector in zip(sample.rows[:asked], sample.vectors[:asked], strict=True):
         hits = milvus.search(staged.collection, vector, limit=10, fields=("content_id",))
         found += any(
-            score >= same and (hit == media_id or fields["content_id"] == content_id) for hit, score, fields in hits
+            score >= same and (hit == row["id"] or fields["content_id"] == row["content_id"])
+            for hit, score, fields in hits
         )
     detail = f"{found} of {asked} sampled items find themselves among the first 10."
     return CheckResult("self_search", found == asked, detail, expected=asked, found=found)
@@ -132,22 +141,15 @@ def _sample(
     keys = [key for key in sorted(wanted) if len(wanted[key])]
     chosen = sorted(random.choice(len(keys), size=min(_SAMPLE_DROPS, len(keys)), replace=False)) if keys else []
     each = -(-_SAMPLE_ROWS // max(1, len(chosen)))
-    picked: list[tuple[str, str, np.ndarray]] = []
+    picked: list[tuple[Row, np.ndarray]] = []
     for at in chosen:
         rows = wanted[keys[at]]
         positions = sorted(random.choice(len(rows), size=min(each, len(rows)), replace=False).tolist())
         block = gather_for(rows, positions, drops[keys[at]].vectors(), dim=dim, fingerprint=fingerprint)
-        picked += _with_vectors(rows, positions, block)
+        picked += [(row, block[row["content_id"]]) for row in rows.take(positions)]
     order = random.permutation(len(picked))
-    ids, content_ids, vectors = zip(*(picked[at] for at in order), strict=True) if picked else ((), (), ())
-    return _Sample(list(ids), list(content_ids), np.array(vectors, dtype=np.float32))
-
-
-def _with_vectors(
-    rows: WantedRows, positions: Sequence[int], block: VectorBlock
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    for row in rows.take(positions):
-        yield row["id"], row["content_id"], block[row["content_id"]]
+    vectors = np.array([picked[at][1] for at in order], dtype=np.float32)
+    return _Sample([picked[at][0] for at in order], vectors)
 
 
 def _unit(values: Sequence[float]) -> np.ndarray:

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from mmrag_pipeline.ahead import ahead
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index import columns, lite
 from mmrag_pipeline.index.columns import Row
@@ -26,6 +28,8 @@ from mmrag_pipeline.index.layout import FLOAT16, INDEXES, PARTITIONS, Layout, ch
 from mmrag_pipeline.index.pymilvus_import import import_pymilvus
 from mmrag_pipeline.index.schema import (
     BUILDING,
+    DYNAMIC,
+    FIELDS,
     METRIC,
     SCHEMA_VERSION,
     CollectionInfo,
@@ -35,6 +39,9 @@ from mmrag_pipeline.index.schema import (
 )
 
 _PAGE_ROWS = 8000
+_RANGE_ROWS = 50_000
+_RANGES_AT_ONCE = 2
+_ID_RANGES = 16**8  # ids are cut into as many by their first eight digits
 _IDS_A_CALL = 1000
 _ID = re.compile(r"[0-9a-f]{1,64}")
 _LATELY_S = 1.0
@@ -380,6 +387,33 @@ class Milvus(Connection):
             yield self._numbers(name, page, wanted)
             last = page[-1]["id"]
 
+    def pairs(self, name: str, field: str, filter: str = "", *, about: int) -> Iterator[list[tuple[str, Any]]]:
+        """(id, field) of every row, finished writes included, in no order; several times faster than `rows`.
+
+        A server looks at every row for each page of an iterator, so here it is asked for large ranges of ids, two at a
+        time. Ids are digests: equal ranges hold equally many, of `about` so many in all. The first requests are on
+        their way when this returns.
+        """
+        self.ensure_loaded(name)
+        parts = max(_RANGES_AT_ONCE, round(about / _RANGE_ROWS))
+        edges = [part * _ID_RANGES // parts for part in range(parts + 1)]
+
+        def read(low: int, high: int) -> list[tuple[str, Any]]:
+            bounds = [f'id >= "{low:08x}"' if low else 'id >= ""'] + [f'id < "{high:08x}"'] * (high < _ID_RANGES)
+            options = {
+                "filter": " and ".join([f"({filter})"] * bool(filter) + bounds),
+                "output_fields": ["id", field],
+                "consistency_level": "Strong",
+                "timeout": self._call_s,
+            }
+            found = self.patiently("read rows", lambda client: _query_or_too_large(client, name, **options))
+            if found is None:
+                middle = (low + high) // 2
+                return read(low, middle) + read(middle, high)
+            return [(row["id"], row[field]) for row in found]
+
+        return ahead(read, list(pairwise(edges)), at_once=_RANGES_AT_ONCE)
+
     def get(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Row]:
         """Rows by id, every finished write included; absent ids are left out."""
         self.ensure_loaded(name)
@@ -391,6 +425,15 @@ class Milvus(Connection):
             read = self._numbers(name, [dict(row) for row in rows], fields)
             found.update({row["id"]: row for row in read})
         return found
+
+    def lingering_columns(self, name: str, ids: Sequence[str]) -> dict[str, Row]:
+        """By id, a null for each catalogue column of a row: Lite merges an upsert into the row that was there, so what
+        went away must be overwritten. A server replaces the row: nothing.
+        """
+        if not self.is_lite:
+            return {}
+        rows = self.get(name, ids, (DYNAMIC,))
+        return {media_id: dict.fromkeys(row.keys() - set(FIELDS)) for media_id, row in rows.items()}
 
     def _numbers(self, name: str, rows: list[Row], fields: Sequence[str]) -> list[Row]:
         """Vectors of float16 are read as bytes: as numbers, like those of float32."""
@@ -419,6 +462,15 @@ class Milvus(Connection):
             consistency_level="Bounded",
         )
         return [(hit["id"], float(hit["distance"]), dict(hit["entity"])) for hit in found[0]]
+
+
+def _query_or_too_large(client: Any, name: str, **options: Any) -> list[Row] | None:
+    try:
+        return client.query(name, **options)
+    except BaseException as error:
+        if is_too_large(error):
+            return None
+        raise
 
 
 def as_float16(value: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Literal
 from uuid import uuid4
 
+from mmrag_pipeline.ahead import ahead
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.bulk import Importer, settle
 from mmrag_pipeline.index.changes import (
@@ -114,7 +115,8 @@ def stage(
         assert live is not None
         vectors = _gathering(sources, wanted, plan.changes, dim=dim, fingerprint=fingerprint)
         # all of them before the first write, because this collection is being searched
-        blocks = {key: vectors(key) for key in plan.changes.upsert}
+        keys = list(plan.changes.upsert)
+        blocks = dict(zip(keys, ahead(vectors, [(key,) for key in keys], at_once=2), strict=True))
         apply(milvus, live.name, plan.changes, wanted, blocks.__getitem__, progress=progress)
         milvus.finish_writing(live.name)
         return report(live.name, "reconcile", upserted=plan.changes.upserts, deleted=len(plan.changes.delete))

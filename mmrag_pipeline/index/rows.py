@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.digest import row_digests
 from mmrag_pipeline.index.schema import (
-    COMPARED,
+    DIGEST,
     FIELDS,
     LIBRARY,
     MAX_BYTES,
     MAX_EXTRA_BYTES,
     MAX_TAG_BYTES,
     MAX_TAGS,
+    SCALAR_FIELDS,
+    SCHEMA_VERSION,
     STILL,
     cut,
 )
@@ -34,43 +38,50 @@ _NO_EXTRA = (None, "", "{}")
 
 
 class WantedRows:
-    """The ok rows of one drop's manifest, made when they are asked for: memory stays that of the table."""
+    """The ok rows of one drop's manifest, made when they are asked for: memory stays that of the table.
+
+    Raises:
+        UserError: a path is longer than the collection can hold (it names the file, so it can't be cut).
+    """
 
     def __init__(self, drop: Drop, manifest: pa.Table):
         self.drop = drop
         table = manifest.filter(pc.equal(manifest["status"], "ok")).select(_COLUMNS)
         first_seen = table["first_seen"].cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64())
-        self._table = table.set_column(_COLUMNS.index("first_seen"), "first_seen", first_seen).combine_chunks()
+        table = table.set_column(_COLUMNS.index("first_seen"), "first_seen", first_seen)
+        self._table = table.combine_chunks()
         ids: list[str] = self._table["media_id"].to_pylist()
         self.position = {media_id: position for position, media_id in enumerate(ids)}
         if len(self.position) != len(ids):
             raise ValueError(f"the manifest of {drop.key} holds a media id twice")
         if self._table["content_id"].null_count:
             raise ValueError(f"the manifest of {drop.key} has an ok row without a content id")
+        too_long = pc.greater(pc.binary_length(self._table["path"]), MAX_BYTES["path"])
+        for path in self._table["path"].filter(too_long)[:1].to_pylist():
+            raise UserError(
+                f"drop {drop.key}: the path {path[:80]}... is longer than {MAX_BYTES['path']} bytes: shorten it."
+            )
 
     def __len__(self) -> int:
         return len(self.position)
+
+    @cached_property
+    def digests(self) -> list[int]:
+        """By position."""
+        return row_digests(self._table, salt=f"{SCHEMA_VERSION} {self.drop.key}")
 
     def content_ids(self, positions: Sequence[int]) -> list[str]:
         return self._table["content_id"].take(pa.array(positions, pa.int64())).to_pylist()
 
     def take(self, positions: Sequence[int]) -> Iterator[Row]:
-        """Rows without `embedding`, a page at a time; `ingested_at` is when the file was first seen, in epoch ms.
-
-        Raises:
-            UserError: a path is longer than the collection can hold (it names the file, so it can't be cut).
-        """
+        """Rows without `embedding`, a page at a time; `ingested_at` is when the file was first seen, in epoch ms."""
         for start in range(0, len(positions), _PAGE):
-            page = self._table.take(pa.array(positions[start : start + _PAGE], pa.int64()))
-            for values in page.to_pylist():
-                yield self._row(values)
+            page = positions[start : start + _PAGE]
+            for position, values in zip(page, self._table.take(pa.array(page, pa.int64())).to_pylist(), strict=True):
+                yield self._row(values, self.digests[position])
 
-    def _row(self, values: Row) -> Row:
+    def _row(self, values: Row, digest: int) -> Row:
         path = values["path"]
-        if 4 * len(path) > MAX_BYTES["path"] and len(path.encode("utf-8", "replace")) > MAX_BYTES["path"]:
-            raise UserError(
-                f"drop {self.drop.key}: the path {path[:80]}... is longer than {MAX_BYTES['path']} bytes: shorten it."
-            )
         frame_ms = values["frame_ms"]
         row: Row = {
             "id": values["media_id"],
@@ -87,6 +98,7 @@ class WantedRows:
             "sku": cut(values["sku"] or "", MAX_BYTES["sku"]),
             "title": cut(values["title"] or "", MAX_BYTES["title"]),
             "ingested_at": values["first_seen"],
+            DIGEST: digest,
             "tags": [cut(tag, MAX_TAG_BYTES) for tag in (values["tags"] or [])[:MAX_TAGS]],
         }
         if values["extra"] not in _NO_EXTRA:
@@ -95,17 +107,11 @@ class WantedRows:
 
 
 def differs(wanted: Row, stored: Row) -> bool:
-    """Whether the stored row must be written again."""
-    for name in COMPARED:
-        value = stored[name]
-        if wanted[name] != (list(value) if name == "tags" else value):
+    """Whether any field but the vector differs; catalogue columns that are null are as good as none."""
+    for name in SCALAR_FIELDS:
+        if wanted[name] != (list(stored[name]) if name == "tags" else stored[name]):
             return True
     return _catalogue(wanted) != _catalogue(stored)
-
-
-def gone_columns(wanted: Row, stored: Row) -> Row:
-    """Catalogue columns that the stored row should lose, as nulls: Lite merges an upsert into the old row."""
-    return dict.fromkeys(_catalogue(stored).keys() - _catalogue(wanted).keys())
 
 
 def catalogue_fields(extra: str | None) -> Row:

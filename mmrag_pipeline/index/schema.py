@@ -14,7 +14,7 @@ from mmrag_pipeline.index.layout import FLOAT16, FLOAT32, Layout
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METRIC = "COSINE"
 STILL = -1  # `frame_ms` of a picture that isn't a video frame
 LIBRARY = "library"
@@ -36,13 +36,14 @@ MAX_BYTES = {
 MAX_TAGS = 64
 MAX_TAG_BYTES = 256
 MAX_EXTRA_BYTES = 32_768
-INT_FIELDS = ("frame_ms", "width", "height", "ingested_at")
-WIDE_INT_FIELDS = ("frame_ms", "ingested_at")
+INT_FIELDS = ("frame_ms", "width", "height", "ingested_at", "row_digest")
+WIDE_INT_FIELDS = ("frame_ms", "ingested_at", "row_digest")
 """Those of 64 bits; the others have 32."""
 
-COMPARED = (*(name for name in MAX_BYTES if name != "id"), *INT_FIELDS, "tags")
-"""The fields that make a row changed when they differ."""
-FIELDS = ("id", "embedding", *COMPARED)
+SCALAR_FIELDS = (*MAX_BYTES, *INT_FIELDS, "tags")
+FIELDS = ("embedding", *SCALAR_FIELDS)
+DIGEST = "row_digest"
+"""The field that says what the others hold (see `digest.py`): comparing two rows needs no more."""
 DYNAMIC = "$meta"
 
 BUILDING, STAGED, PUBLISHED, WITHDRAWN = "building", "staged", "published", "withdrawn"

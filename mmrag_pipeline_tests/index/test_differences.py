@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index import milvus as milvus_module
 from mmrag_pipeline.index.layout import Layout
 from mmrag_pipeline.index.milvus import Milvus, MilvusConfig, connect
 from mmrag_pipeline.index.rebuild import check_staged, publish, stage
@@ -202,6 +204,24 @@ def test_messages_and_answers_of_more_than_64_mib_are_split(milvus, sync):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("about", [0, 30, 200_000])
+def test_ranges_of_ids_that_are_too_large_are_halved_and_every_row_comes_once(milvus, sync, monkeypatch, about):
+    live = sync(WATCHES.add({f"{number}.jpg": Item("golden watch") for number in range(30)})).collection
+    ask = milvus_module._query_or_too_large
+
+    def at_most_three(client, name, **options):
+        found = ask(client, name, **options)
+        return found if len(found) <= 3 else None
+
+    monkeypatch.setattr(milvus_module, "_query_or_too_large", at_most_three)
+    pairs = [pair for some in milvus.pairs(live, "filename", about=about) for pair in some]
+    rows = {row["id"]: row["filename"] for page in milvus.rows(live, ("filename",)) for row in page}
+    assert len(pairs) == len(rows) == 34 and dict(pairs) == rows
+    wanted = [media_id for media_id, name in rows.items() if name == "7.jpg"]
+    found = list(chain.from_iterable(milvus.pairs(live, "path", 'filename == "7.jpg"', about=about)))
+    assert found == [(wanted[0], "7.jpg")]
+
+
 def test_more_rows_than_one_answer_may_hold_are_read_in_order(milvus, live, gold):
     """A server gives at most 16,384 rows at once."""
     count = 20_000
@@ -209,5 +229,7 @@ def test_more_rows_than_one_answer_may_hold_are_read_in_order(milvus, live, gold
     milvus.finish_writing(live)
     ids = [row["id"] for page in milvus.rows(live, ()) for row in page]
     assert ids == sorted(ids) and set(ids) == WATCHES.ids | {f"{number:032x}" for number in range(count)}
+    pairs = [pair for some in milvus.pairs(live, "path", about=count) for pair in some]
+    assert len(pairs) == len(ids) and dict(pairs)[f"{7:032x}"] == "7.jpg"
     milvus.delete(live, ids[:count])
     assert milvus.count(live) == len(ids) - count

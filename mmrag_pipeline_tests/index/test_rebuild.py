@@ -122,6 +122,18 @@ def test_another_model_builds_a_new_collection_and_searches_only_that(milvus, sy
     assert all(check.passed for check in check_staged(milvus, staged, [drop.rows for drop in drops], encode=ENCODE))
 
 
+def test_a_live_collection_of_an_earlier_schema_is_searched_until_the_next_night(milvus, sync, staging):
+    live = milvus.info(sync(WATCHES).collection)
+    milvus.mark(replace(live, schema_version=live.schema_version - 1))
+    assert search(milvus, FakeEncoder(), SearchRequest(text="golden watch", k=1))[0].path == "gold.jpg"
+    with pytest.raises(UserError, match=f"schema version {live.schema_version - 1}, .* run the nightly_reindex job"):
+        sync(BAGS)
+    staged = staging(*BOTH)
+    assert (staged.mode, staged.upserted, staged.is_live) == ("rebuild", 7, False)
+    publish(milvus, staged)
+    assert live_ids(milvus) == ids_of(*BOTH) and staging(*BOTH, day=2).mode == "unchanged"
+
+
 def test_a_library_that_lost_most_of_its_pictures_is_not_a_deletion(milvus, sync, staging, writes):
     for drop in BOTH:
         sync(drop)
@@ -177,6 +189,10 @@ def test_checks_see_what_is_wrong(milvus, staging):
     media_id = WATCHES.id_of("silver.jpg")
     fields = [name for name in milvus._client.describe_collection(staged.collection)["fields"]]
     row = milvus.get(staged.collection, [media_id], [field["name"] for field in fields])[media_id]
+    milvus.upsert(staged.collection, [row | {"title": "another"}])  # with the digest of the right one
+    assert failed() == {"fields"}
+    milvus.upsert(staged.collection, [row | {"row_digest": 1}])
+    assert failed() == {"fields"}
     milvus.upsert(staged.collection, [row | {"embedding": FakeEncoder().encode_texts(["wrong"])[0]}])
     assert failed() == {"vectors", "self_search"}
     milvus.delete(staged.collection, [media_id])
