@@ -120,6 +120,7 @@ def _drops(library: Library) -> Iterator[list[Row]]:
                     "sku": row["sku"],
                     "title": row["title"],
                     "ingested_at": int(row["first_seen"].timestamp() * 1000),
+                    "row_digest": len(of_drop),
                     "tags": row["tags"],
                     "embedding": vectors[row["content_id"]],
                     **json.loads(row["extra"]),

@@ -406,9 +406,9 @@ class Milvus(Connection):
                 "consistency_level": "Strong",
                 "timeout": self._call_s,
             }
-            found = self.patiently("read rows", lambda client: _query_or_too_large(client, name, **options))
+            middle = (low + high) // 2
+            found = self.patiently("read rows", lambda client: _query(client, name, halve=middle > low, **options))
             if found is None:
-                middle = (low + high) // 2
                 return read(low, middle) + read(middle, high)
             return [(row["id"], row[field]) for row in found]
 
@@ -464,11 +464,12 @@ class Milvus(Connection):
         return [(hit["id"], float(hit["distance"]), dict(hit["entity"])) for hit in found[0]]
 
 
-def _query_or_too_large(client: Any, name: str, **options: Any) -> list[Row] | None:
+def _query(client: Any, name: str, *, halve: bool, **options: Any) -> list[Row] | None:
+    """None where the answer is too large and may be asked for in halves."""
     try:
         return client.query(name, **options)
     except BaseException as error:
-        if is_too_large(error):
+        if halve and is_too_large(error):
             return None
         raise
 

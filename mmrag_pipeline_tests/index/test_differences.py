@@ -207,13 +207,14 @@ def test_messages_and_answers_of_more_than_64_mib_are_split(milvus, sync):
 @pytest.mark.parametrize("about", [0, 30, 200_000])
 def test_ranges_of_ids_that_are_too_large_are_halved_and_every_row_comes_once(milvus, sync, monkeypatch, about):
     live = sync(WATCHES.add({f"{number}.jpg": Item("golden watch") for number in range(30)})).collection
-    ask = milvus_module._query_or_too_large
+    ask = milvus_module._query
 
-    def at_most_three(client, name, **options):
-        found = ask(client, name, **options)
+    def at_most_three(client, name, *, halve, **options):
+        assert halve
+        found = ask(client, name, halve=halve, **options)
         return found if len(found) <= 3 else None
 
-    monkeypatch.setattr(milvus_module, "_query_or_too_large", at_most_three)
+    monkeypatch.setattr(milvus_module, "_query", at_most_three)
     pairs = [pair for some in milvus.pairs(live, "filename", about=about) for pair in some]
     rows = {row["id"]: row["filename"] for page in milvus.rows(live, ("filename",)) for row in page}
     assert len(pairs) == len(rows) == 34 and dict(pairs) == rows
