@@ -7,7 +7,7 @@ import io
 from PIL import Image
 from upath import UPath
 
-from mmrag_pipeline.campaigns.generate import PicturesReport
+from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Reference
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.media.sheet import SheetItem, contact_sheet

@@ -15,8 +15,9 @@ from mmrag_pipeline.campaigns.backends.base import ImageBackend
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.brief import Brief, load_brief
-from mmrag_pipeline.campaigns.generate import PicturesReport, make_pictures
+from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.retry import RetryPolicy

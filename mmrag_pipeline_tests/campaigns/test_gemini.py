@@ -21,7 +21,7 @@ from mmrag_pipeline.campaigns.backends.base import (
     Unreachable,
 )
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
-from mmrag_pipeline.campaigns.generate import request_for
+from mmrag_pipeline.campaigns.requests import request_for
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline_tests.campaigns.conftest import Desk
 from mmrag_pipeline_tests.integration.gemini_server import (

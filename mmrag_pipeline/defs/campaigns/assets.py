@@ -8,8 +8,9 @@ from upath import UPath
 from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
-from mmrag_pipeline.campaigns.generate import PicturesReport, make_pictures
+from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan

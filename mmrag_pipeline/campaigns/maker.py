@@ -1,0 +1,301 @@
+"""One variant -> its picture, made and paid for once. Running a whole plan is generate.py's work.
+
+Order of every picture: money reserved, call, picture written, sidecar written (the commit), money settled.
+Killed between any two of these, the next run finds out from the files and the ledger what is left to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from PIL import Image
+from upath import UPath
+
+from mmrag_pipeline.campaigns.backends.base import (
+    Ambiguous,
+    BackendError,
+    Exhausted,
+    GenerationRequest,
+    GenerationResult,
+    ImageBackend,
+    NoImage,
+    Ok,
+    Unreachable,
+)
+from mmrag_pipeline.campaigns.ledger import Caps, Ledger, Refused, Reservation
+from mmrag_pipeline.campaigns.outcomes import PictureOutcome, Result
+from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
+from mmrag_pipeline.campaigns.references import ReferencePictures
+from mmrag_pipeline.campaigns.requests import request_for
+from mmrag_pipeline.campaigns.retry import Calls, RetryPolicy, generate_with_retries
+from mmrag_pipeline.campaigns.sidecar import (
+    AMBIGUOUS,
+    BLOCKED,
+    GENERATED,
+    Picture,
+    is_whole,
+    read_sidecar,
+    stem,
+    write_sidecar,
+)
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.store import write_bytes
+
+MIMES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+RATIO_TOLERANCE = 0.03
+NOT_ANSWERED = ("failed", "skipped_budget")
+
+
+class Stop(Exception):
+    """No further call makes sense in this run."""
+
+    def __init__(self, reason: str, outcome: PictureOutcome):
+        super().__init__(reason)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True)
+class PictureMaker:
+    """Everything that making one picture needs besides the variant."""
+
+    plan: CampaignPlan
+    backend: ImageBackend
+    ledger: Ledger
+    images: UPath
+    references: ReferencePictures
+    caps: Caps
+    run_id: str
+    clock: Callable[[], datetime]
+    retries: RetryPolicy
+    progress: Callable[[str], None] | None
+    retry_ambiguous: bool
+
+    def make(self, variant: Variant) -> PictureOutcome:
+        if found := self.existing(variant):
+            return found
+        request = request_for(self.plan, variant, self.references)
+        reservation = None
+        if self.backend.info.paid:
+            answer = self.ledger.reserve(
+                variant.key,
+                campaign=self.plan.campaign,
+                occurrence=self.plan.occurrence,
+                usd=variant.estimated_usd,
+                caps=self.caps,
+                now=self.clock(),
+                run_id=self.run_id,
+                backend=self.plan.backend,
+                model=self.plan.model,
+            )
+            if isinstance(answer, Refused):
+                self._note(variant, "skipped_budget", answer.reason)
+                return self._outcome(variant, "skipped_budget", answer.reason)
+            reservation = answer
+        return self._call(variant, request, reservation)
+
+    def existing(self, variant: Variant) -> PictureOutcome | None:
+        """What earlier runs left of a variant, if that is final; a crash's loose ends are tied up on the
+        way.
+        """
+        sidecar = read_sidecar(self.images, self.plan, variant)
+        if sidecar and sidecar["status"] == BLOCKED:
+            self._settle_late(variant, sidecar)
+            return self._outcome(variant, "blocked", sidecar["reason"])
+        if sidecar and sidecar["status"] == GENERATED and is_whole(self.images, sidecar):
+            self._settle_late(variant, sidecar)
+            return self._outcome(variant, "skipped_existing", file=sidecar["picture"]["file"])
+        if sidecar and sidecar["status"] == AMBIGUOUS:
+            self._settle_late(variant, sidecar)
+            final = None if self.retry_ambiguous else self._outcome(variant, "failed", sidecar["reason"])
+            return self._adopt(variant, sidecar) or final
+        if not sidecar or sidecar["status"] != GENERATED:
+            return self._adopt(variant, sidecar)
+        return None
+
+    def failed(self, variant: Variant, reason: str) -> PictureOutcome:
+        self._note(variant, "failed", reason)
+        return self._outcome(variant, "failed", reason)
+
+    def _call(self, variant: Variant, request: GenerationRequest, reservation: Reservation | None) -> PictureOutcome:
+        calls = Calls()
+        try:
+            result = generate_with_retries(
+                self.backend, request, policy=self.retries, calls=calls, progress=self.progress
+            )
+        except Ambiguous as error:
+            usd = reservation.usd if reservation else 0.0
+            said = str(error).rstrip(".")
+            reason = f"{said}; it counts as spent: set retry_ambiguous on campaign_images to ask again."
+            self._note(variant, AMBIGUOUS, reason, reservation, requests=calls.sent, usd=usd, estimated=True)
+            self._settle(reservation, AMBIGUOUS, usd, calls.sent, estimated=True, detail=reason)
+            return self._outcome(variant, "failed", reason, requests=calls.sent, usd=usd)
+        except BackendError as error:
+            self._settle(reservation, type(error).__name__.lower(), 0.0, calls.sent, detail=str(error))
+            self._note(variant, "failed", str(error), reservation, requests=calls.sent)
+            outcome = self._outcome(variant, "failed", str(error), requests=calls.sent)
+            if isinstance(error, Exhausted | Unreachable):
+                raise Stop(str(error), outcome) from None
+            return outcome
+        except UserError as error:
+            self._settle(reservation, "refused", 0.0, calls.sent, detail=str(error))
+            raise
+        usd, estimated = _cost(result, reservation)
+        if isinstance(result, NoImage):
+            status: Result = "blocked" if result.kind == "blocked" else "no_image"
+            self._note(
+                variant,
+                status,
+                result.reason,
+                reservation,
+                requests=calls.sent,
+                usd=usd,
+                estimated=estimated,
+                result=result,
+            )
+            self._settle(reservation, status, usd, calls.sent, estimated=estimated, detail=result.reason)
+            return self._outcome(variant, status, result.reason, requests=calls.sent, usd=usd)
+        picture = _picture(stem(self.plan, variant), result.picture, result.format, result.width, result.height)
+        write_bytes(self.images / picture.file, result.picture)
+        self._commit(variant, picture, reservation, calls.sent, usd, estimated, result)
+        self._settle(reservation, GENERATED, usd, calls.sent, estimated=estimated)
+        return self._outcome(variant, "made", file=picture.file, requests=calls.sent, usd=usd)
+
+    def _adopt(self, variant: Variant, sidecar: dict[str, Any] | None) -> PictureOutcome | None:
+        """A picture that was paid for and written by a run that died before its sidecar: keep it, don't pay
+        again.
+        """
+        reservation = self.ledger.open(variant.key) if self.backend.info.paid else None
+        if reservation is None or (sidecar and reservation.id <= (sidecar["reservation"] or 0)):
+            return None
+        for format_, suffix in SUFFIXES.items():
+            file = self.images / f"{stem(self.plan, variant)}.{suffix}"
+            if not file.exists():
+                continue
+            data = file.read_bytes()
+            with Image.open(io.BytesIO(data)) as image:
+                size = image.size
+            picture = _picture(stem(self.plan, variant), data, format_, *size)
+            self._commit(variant, picture, reservation, 1, reservation.usd, True, None)
+            self._settle(reservation, GENERATED, reservation.usd, 1, estimated=True, detail="recovered after a crash")
+            return self._outcome(variant, "skipped_existing", file=picture.file)
+        return None
+
+    def _commit(
+        self,
+        variant: Variant,
+        picture: Picture,
+        reservation: Reservation | None,
+        requests: int,
+        usd: float,
+        estimated: bool,
+        result: Ok | None,
+    ) -> None:
+        got, wanted = picture.width / picture.height, variant.width / variant.height
+        off = abs(got / wanted - 1) > RATIO_TOLERANCE
+        size = f"{picture.width} x {picture.height}"
+        self._note(
+            variant,
+            GENERATED,
+            "",
+            reservation,
+            requests=requests,
+            usd=usd,
+            estimated=estimated,
+            result=result,
+            picture=picture,
+            images_returned=result.images_returned if result else 1,
+            warnings=[f"asked for {variant.aspect_ratio}, the picture is {size}"] if off else [],
+            recovered=result is None,
+        )
+
+    def _note(
+        self,
+        variant: Variant,
+        status: str,
+        reason: str,
+        reservation: Reservation | None = None,
+        *,
+        requests: int = 0,
+        usd: float = 0.0,
+        estimated: bool = False,
+        result: GenerationResult | None = None,
+        **more: Any,
+    ) -> None:
+        if status in NOT_ANSWERED and (read_sidecar(self.images, self.plan, variant) or {}).get("status") == AMBIGUOUS:
+            return  # asking again got no answer either: it may still have been billed the first time
+        write_sidecar(
+            self.images,
+            self.plan,
+            variant,
+            status=status,
+            reason=reason,
+            reservation=reservation.id if reservation else None,
+            run_id=self.run_id,
+            created_at=self.clock().isoformat(),
+            requests=requests,
+            usd=usd,
+            estimated=estimated,
+            answer=asdict(result.answer) if result else None,
+            usage=dict(result.usage.tokens) if result and result.usage else None,
+            **more,
+        )
+
+    def _settle(
+        self,
+        reservation: Reservation | None,
+        outcome: str,
+        usd: float,
+        requests: int,
+        *,
+        estimated: bool = False,
+        detail: str = "",
+    ) -> None:
+        if reservation is not None:
+            self.ledger.settle(
+                reservation,
+                outcome=outcome,
+                usd=usd,
+                now=self.clock(),
+                estimated=estimated,
+                requests=requests,
+                detail=detail,
+            )
+
+    def _settle_late(self, variant: Variant, sidecar: dict[str, Any]) -> None:
+        """The run that wrote this sidecar may have died before it settled; the sidecar knows the price."""
+        reservation = self.ledger.open(variant.key) if self.backend.info.paid else None
+        if reservation and reservation.id == sidecar["reservation"]:
+            cost = sidecar["cost"]
+            self._settle(
+                reservation,
+                sidecar["status"],
+                cost["usd"],
+                sidecar["requests"],
+                estimated=cost["estimated"],
+                detail="settled by the next run",
+            )
+
+    def _outcome(self, variant: Variant, result: Result, reason: str = "", **more: object) -> PictureOutcome:
+        return replace(PictureOutcome(variant.key, variant.name, result, reason), **more)
+
+
+def _picture(name: str, data: bytes, format_: str, width: int, height: int) -> Picture:
+    digest = hashlib.sha256(data).hexdigest()
+    return Picture(f"{name}.{SUFFIXES[format_]}", digest, len(data), MIMES[format_], width, height)
+
+
+def _cost(result: Ok | NoImage, reservation: Reservation | None) -> tuple[float, bool]:
+    """US dollars and whether they are estimated: without a usage that can be priced, the reservation
+    stands.
+    """
+    if reservation is None:
+        return 0.0, False
+    if result.usage is not None and result.usage.usd is not None:
+        return result.usage.usd, False
+    return reservation.usd, True
