@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.base import ImageBackend
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
-from mmrag_pipeline.campaigns.maker import PictureMaker, Stop
+from mmrag_pipeline.campaigns.maker import PictureMaker
 from mmrag_pipeline.campaigns.outcomes import PictureOutcome, PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan
+from mmrag_pipeline.campaigns.rate import SharedRate
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.retry import RetryPolicy
 from mmrag_pipeline.campaigns.sidecar import PREVIEW_PREFIX, stem
+from mmrag_pipeline.campaigns.turns import Turns
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.store import TEMPORARY_PREFIX, is_local
+
+PAID_THREADS = 4
 
 
 def make_pictures(
@@ -34,8 +39,14 @@ def make_pictures(
     progress: Callable[[str], None] | None = None,
     lock_wait_s: float = 600.0,
     retry_ambiguous: bool = False,
+    threads: int | None = None,
+    rate: SharedRate | None = None,
 ) -> PicturesReport:
-    """Make what is missing of a plan under `folder` (the occurrence's folder), one picture after the other.
+    """Make what is missing of a plan under `folder` (the occurrence's folder), `threads` pictures at a time.
+
+    `threads` is by default 4 where the backend waits for somebody else, and 1 where it computes here. Outcomes
+    come in the order of the plan. Once one thread has met an end (quota, nobody there, a wrong key), no thread sends
+    anything new; what was sent already is waited for and kept.
 
     One run at a time works on an occurrence: two ticks that overlap would otherwise pay for the same keys
     twice. A call whose outcome nobody knows counts as spent, and its variant is only asked for again with
@@ -69,24 +80,36 @@ def make_pictures(
     with held:
         _tidy(images, plan)
         _tidy(references.folder, plan)
+        turns = Turns(rate)
         maker = PictureMaker(
-            plan, backend, ledger, images, references, caps, run_id, clock, retries, progress, retry_ambiguous
+            plan, backend, ledger, images, references, caps, run_id, clock, retries, progress, retry_ambiguous, turns
         )
-        outcomes: list[PictureOutcome] = []
-        stopped = ""
-        for number, variant in enumerate(plan.variants, 1):
-            if stopped:
-                outcome = maker.existing(variant) or maker.failed(variant, f"not tried: {stopped}")
-            else:
-                try:
-                    outcome = maker.make(variant)
-                except Stop as stop:
-                    stopped, outcome = str(stop), stop.outcome
-            outcomes.append(outcome)
-            if progress:
-                said = f": {outcome.reason}" if outcome.reason else ""
-                progress(f"[{number}/{len(plan.variants)}] {outcome.result} {variant.name}{said}")
-    return PicturesReport(plan.backend, tuple(outcomes), stopped)
+        at_once = threads or (PAID_THREADS if backend.info.paid else 1)
+        outcomes = _make_all(maker, plan, turns, threads=at_once, progress=progress)
+    return PicturesReport(plan.backend, outcomes, turns.stopped)
+
+
+def _make_all(
+    maker: PictureMaker,
+    plan: CampaignPlan,
+    turns: Turns,
+    *,
+    threads: int,
+    progress: Callable[[str], None] | None,
+) -> tuple[PictureOutcome, ...]:
+    with ThreadPoolExecutor(threads, thread_name_prefix="picture") as pool:
+        made = {pool.submit(maker.make, variant): variant for variant in plan.variants}
+        try:
+            for number, future in enumerate(as_completed(made), 1):
+                outcome = future.result()
+                if progress:
+                    said = f": {outcome.reason}" if outcome.reason else ""
+                    progress(f"[{number}/{len(made)}] {outcome.result} {outcome.name}{said}")
+        except BaseException as error:
+            turns.stop(str(error) or type(error).__name__)
+            pool.shutdown(cancel_futures=True)
+            raise
+    return tuple(future.result() for future in made)
 
 
 def _tidy(folder: UPath, plan: CampaignPlan) -> None:

@@ -25,14 +25,15 @@ from mmrag_pipeline.campaigns.backends.base import (
     ImageBackend,
     NoImage,
     Ok,
+    Throttled,
     Unreachable,
 )
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger, Refused, Reservation
-from mmrag_pipeline.campaigns.outcomes import PictureOutcome, Result
+from mmrag_pipeline.campaigns.outcomes import Cause, PictureOutcome, Result
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.requests import request_for
-from mmrag_pipeline.campaigns.retry import Calls, RetryPolicy, generate_with_retries
+from mmrag_pipeline.campaigns.retry import RetryPolicy, Tries, generate_with_retries
 from mmrag_pipeline.campaigns.sidecar import (
     AMBIGUOUS,
     BLOCKED,
@@ -43,6 +44,7 @@ from mmrag_pipeline.campaigns.sidecar import (
     stem,
     write_sidecar,
 )
+from mmrag_pipeline.campaigns.turns import Stopped, Turns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import write_bytes
 
@@ -50,14 +52,6 @@ MIMES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 RATIO_TOLERANCE = 0.03
 NOT_ANSWERED = ("failed", "skipped_budget")
-
-
-class Stop(Exception):
-    """No further call makes sense in this run."""
-
-    def __init__(self, reason: str, outcome: PictureOutcome):
-        super().__init__(reason)
-        self.outcome = outcome
 
 
 @dataclass(frozen=True)
@@ -75,29 +69,33 @@ class PictureMaker:
     retries: RetryPolicy
     progress: Callable[[str], None] | None
     retry_ambiguous: bool
+    turns: Turns
 
     def make(self, variant: Variant) -> PictureOutcome:
+        """What is there already, or else the picture, asked for as often as the policy allows; each try is reserved
+        before it is sent and settled after.
+
+        Raises:
+            UserError: no request can go through.
+        """
         if found := self.existing(variant):
             return found
-        request = request_for(self.plan, variant, self.references)
-        reservation = None
-        if self.backend.info.paid:
-            answer = self.ledger.reserve(
-                variant.key,
-                campaign=self.plan.campaign,
-                occurrence=self.plan.occurrence,
-                usd=variant.estimated_usd,
-                caps=self.caps,
-                now=self.clock(),
-                run_id=self.run_id,
-                backend=self.plan.backend,
-                model=self.plan.model,
-            )
-            if isinstance(answer, Refused):
-                self._note(variant, "skipped_budget", answer.reason)
-                return self._outcome(variant, "skipped_budget", answer.reason)
-            reservation = answer
-        return self._call(variant, request, reservation)
+        if self.turns.stopped:
+            return self.not_tried(variant)
+        request, tries = request_for(self.plan, variant, self.references), Tries(self.retries)
+        outcome = None
+        while outcome is None or (not self.turns.stopped and tries.may_ask_again(outcome.cause)):
+            reservation = self._reserve(variant) if self.backend.info.paid else None
+            if isinstance(reservation, Refused):
+                if outcome is not None:
+                    return outcome  # the money was enough for the tries so far
+                self._note(variant, "skipped_budget", reservation.reason)
+                return self._outcome(variant, "skipped_budget", reservation.reason, cause="budget")
+            before, tries.sent = outcome, 0
+            outcome = self._call(variant, tries.ask(request), reservation, tries)
+            if before is not None:
+                outcome = replace(outcome, requests=before.requests + outcome.requests, usd=before.usd + outcome.usd)
+        return outcome
 
     def existing(self, variant: Variant) -> PictureOutcome | None:
         """What earlier runs left of a variant, if that is final; a crash's loose ends are tied up on the
@@ -106,44 +104,63 @@ class PictureMaker:
         sidecar = read_sidecar(self.images, self.plan, variant)
         if sidecar and sidecar["status"] == BLOCKED:
             self._settle_late(variant, sidecar)
-            return self._outcome(variant, "blocked", sidecar["reason"])
+            return self._outcome(variant, "blocked", sidecar["reason"], cause="blocked")
         if sidecar and sidecar["status"] == GENERATED and is_whole(self.images, sidecar):
             self._settle_late(variant, sidecar)
             return self._outcome(variant, "skipped_existing", file=sidecar["picture"]["file"])
         if sidecar and sidecar["status"] == AMBIGUOUS:
             self._settle_late(variant, sidecar)
-            final = None if self.retry_ambiguous else self._outcome(variant, "failed", sidecar["reason"])
+            final = (
+                None if self.retry_ambiguous else self._outcome(variant, "failed", sidecar["reason"], cause="ambiguous")
+            )
             return self._adopt(variant, sidecar) or final
         if not sidecar or sidecar["status"] != GENERATED:
             return self._adopt(variant, sidecar)
         return None
 
-    def failed(self, variant: Variant, reason: str) -> PictureOutcome:
+    def not_tried(self, variant: Variant) -> PictureOutcome:
+        """A variant that the run stopped before."""
+        reason = f"not tried: {self.turns.stopped}"
         self._note(variant, "failed", reason)
-        return self._outcome(variant, "failed", reason)
+        return self._outcome(variant, "failed", reason, cause="not_tried")
 
-    def _call(self, variant: Variant, request: GenerationRequest, reservation: Reservation | None) -> PictureOutcome:
-        calls = Calls()
+    def _reserve(self, variant: Variant) -> Reservation | Refused:
+        return self.ledger.reserve(
+            variant.key,
+            campaign=self.plan.campaign,
+            occurrence=self.plan.occurrence,
+            usd=variant.estimated_usd,
+            caps=self.caps,
+            now=self.clock(),
+            run_id=self.run_id,
+            backend=self.plan.backend,
+            model=self.plan.model,
+        )
+
+    def _call(
+        self, variant: Variant, request: GenerationRequest, reservation: Reservation | None, tries: Tries
+    ) -> PictureOutcome:
         try:
-            result = generate_with_retries(
-                self.backend, request, policy=self.retries, calls=calls, progress=self.progress
-            )
+            result = generate_with_retries(self.backend, request, tries=tries, turns=self.turns, progress=self.progress)
+        except Stopped:
+            self._settle(reservation, "not_sent", 0.0, tries.sent, detail=self.turns.stopped)
+            return replace(self.not_tried(variant), requests=tries.sent)
         except Ambiguous as error:
             usd = reservation.usd if reservation else 0.0
             said = str(error).rstrip(".")
             reason = f"{said}; it counts as spent: set retry_ambiguous on campaign_images to ask again."
-            self._note(variant, AMBIGUOUS, reason, reservation, requests=calls.sent, usd=usd, estimated=True)
-            self._settle(reservation, AMBIGUOUS, usd, calls.sent, estimated=True, detail=reason)
-            return self._outcome(variant, "failed", reason, requests=calls.sent, usd=usd)
+            self._note(variant, AMBIGUOUS, reason, reservation, requests=tries.sent, usd=usd, estimated=True)
+            self._settle(reservation, AMBIGUOUS, usd, tries.sent, estimated=True, detail=reason)
+            return self._outcome(variant, "failed", reason, requests=tries.sent, usd=usd, cause="ambiguous")
         except BackendError as error:
-            self._settle(reservation, type(error).__name__.lower(), 0.0, calls.sent, detail=str(error))
-            self._note(variant, "failed", str(error), reservation, requests=calls.sent)
-            outcome = self._outcome(variant, "failed", str(error), requests=calls.sent)
             if isinstance(error, Exhausted | Unreachable):
-                raise Stop(str(error), outcome) from None
-            return outcome
+                self.turns.stop(str(error))
+            self._settle(reservation, type(error).__name__.lower(), 0.0, tries.sent, detail=str(error))
+            self._note(variant, "failed", str(error), reservation, requests=tries.sent)
+            return self._outcome(variant, "failed", str(error), requests=tries.sent, cause=_cause(error))
         except UserError as error:
-            self._settle(reservation, "refused", 0.0, calls.sent, detail=str(error))
+            self.turns.stop(str(error))
+            self._settle(reservation, "refused", 0.0, tries.sent, detail=str(error))
             raise
         usd, estimated = _cost(result, reservation)
         if isinstance(result, NoImage):
@@ -153,18 +170,19 @@ class PictureMaker:
                 status,
                 result.reason,
                 reservation,
-                requests=calls.sent,
+                requests=tries.sent,
                 usd=usd,
                 estimated=estimated,
                 result=result,
+                seed_sent=request.seed,
             )
-            self._settle(reservation, status, usd, calls.sent, estimated=estimated, detail=result.reason)
-            return self._outcome(variant, status, result.reason, requests=calls.sent, usd=usd)
+            self._settle(reservation, status, usd, tries.sent, estimated=estimated, detail=result.reason)
+            return self._outcome(variant, status, result.reason, requests=tries.sent, usd=usd, cause=result.kind)
         picture = _picture(stem(self.plan, variant), result.picture, result.format, result.width, result.height)
         write_bytes(self.images / picture.file, result.picture)
-        self._commit(variant, picture, reservation, calls.sent, usd, estimated, result)
-        self._settle(reservation, GENERATED, usd, calls.sent, estimated=estimated)
-        return self._outcome(variant, "made", file=picture.file, requests=calls.sent, usd=usd)
+        self._commit(variant, picture, reservation, tries.sent, usd, estimated, result, seed_sent=request.seed)
+        self._settle(reservation, GENERATED, usd, tries.sent, estimated=estimated)
+        return self._outcome(variant, "made", file=picture.file, requests=tries.sent, usd=usd)
 
     def _adopt(self, variant: Variant, sidecar: dict[str, Any] | None) -> PictureOutcome | None:
         """A picture that was paid for and written by a run that died before its sidecar: keep it, don't pay
@@ -195,6 +213,7 @@ class PictureMaker:
         usd: float,
         estimated: bool,
         result: Ok | None,
+        seed_sent: int | None = None,
     ) -> None:
         got, wanted = picture.width / picture.height, variant.width / variant.height
         off = abs(got / wanted - 1) > RATIO_TOLERANCE
@@ -212,6 +231,7 @@ class PictureMaker:
             images_returned=result.images_returned if result else 1,
             warnings=[f"asked for {variant.aspect_ratio}, the picture is {size}"] if off else [],
             recovered=result is None,
+            seed_sent=seed_sent,
         )
 
     def _note(
@@ -283,6 +303,16 @@ class PictureMaker:
 
     def _outcome(self, variant: Variant, result: Result, reason: str = "", **more: object) -> PictureOutcome:
         return replace(PictureOutcome(variant.key, variant.name, result, reason), **more)
+
+
+def _cause(error: BackendError) -> Cause:
+    match error:
+        case Exhausted():
+            return "exhausted"
+        case Throttled():
+            return "throttled"
+        case _:
+            return "rejected"
 
 
 def _picture(name: str, data: bytes, format_: str, width: int, height: int) -> Picture:

@@ -10,6 +10,12 @@ Result = Literal["made", "skipped_existing", "skipped_budget", "blocked", "no_im
 RESULTS: tuple[Result, ...] = ("made", "skipped_existing", "skipped_budget", "blocked", "no_image", "failed")
 
 
+Cause = Literal[
+    "", "throttled", "exhausted", "ambiguous", "empty", "blocked", "rejected", "budget", "not_tried"
+]  # fmt: skip
+"""Why a variant has no picture; "" where it has one."""
+
+
 @dataclass(frozen=True)
 class PictureOutcome:
     """What became of one variant in this run. `usd` counts what this run spent on it."""
@@ -21,6 +27,7 @@ class PictureOutcome:
     file: str = ""
     requests: int = 0
     usd: float = 0.0
+    cause: Cause = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,16 @@ class PicturesReport:
         """True where calls were made and not one picture is there: the run has failed."""
         counts = self.counts
         return self.requests > 0 and counts["made"] + counts["skipped_existing"] == 0
+
+    @property
+    def may_go_better(self) -> bool:
+        """True where nothing but overload or an unreachable backend was in the way: the same run may succeed later."""
+        return all(outcome.cause in ("", "throttled", "not_tried") for outcome in self.outcomes)
+
+    @property
+    def ambiguous(self) -> int:
+        """Variants whose last call may have been billed without an answer."""
+        return sum(outcome.cause == "ambiguous" for outcome in self.outcomes)
 
     @property
     def reasons(self) -> dict[str, int]:

@@ -82,6 +82,7 @@ def write_sidecar(
     images_returned: int = 0,
     warnings: list[str] | None = None,
     recovered: bool = False,
+    seed_sent: int | None = None,
 ) -> None:
     asked = asdict(variant)
     before = (read_sidecar(images, plan, variant) or {}).get("cost", {})
@@ -111,6 +112,7 @@ def write_sidecar(
         "requests": requests,
         "warnings": warnings or [],
         "recovered": recovered,
+        "seed_sent": seed_sent,
         "run_id": run_id,
         "created_at": created_at,
     }
