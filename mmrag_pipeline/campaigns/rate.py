@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pyrate_limiter import Limiter
 
 
 class SharedRate:
     """At most `requests` in any `window_s` seconds, counted in one SQLite file that everybody shares."""
 
     def __init__(self, path: str | os.PathLike[str], *, requests: int, window_s: float = 60.0):
-        from pyrate_limiter import Limiter, Rate, SQLiteBucket
+        from pyrate_limiter import Rate, SQLiteBucket
 
         self.path = os.fspath(path)
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
         rate = Rate(requests, round(window_s * 1000))
-        self._limiter: Limiter = Limiter(SQLiteBucket.init_from_file([rate], db_path=self.path, use_file_lock=True))
+        self._bucket = SQLiteBucket.init_from_file([rate], db_path=self.path, use_file_lock=True)
 
     def __repr__(self) -> str:
         return f"SharedRate({self.path!r})"
 
     def take(self) -> bool:
-        """Whether a request may be sent now; if so, it is counted. Never waits: waiting is retry.py's, which knows
-        the deadline.
+        """Whether a request may be sent now; if so, it is counted. Never waits for a turn: waiting is turns.py's,
+        which knows the deadline and the stop.
         """
-        return bool(self._limiter.try_acquire("request", blocking=False))
+        from pyrate_limiter import RateItem
 
-    def close(self) -> None:
-        self._limiter.close()
+        # Not its Limiter: that one sleeps where no stop can wake it, and asks this file lock in a way it refuses.
+        with self._bucket.lock:
+            now = self._bucket.now()
+            self._bucket.leak(now)
+            return bool(self._bucket.put(RateItem("request", now)))

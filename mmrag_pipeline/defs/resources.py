@@ -67,6 +67,8 @@ def resources() -> dg.Definitions:
                 timeout_s=settings.gemini_timeout_s,
                 ledger=settings.ledger_file,
                 budget_usd_per_day=settings.budget_usd_per_day,
+                rpm=settings.gemini_rpm,
+                threads=settings.image_threads,
             ),
             "briefs": BriefsResource(folder=settings.campaigns_root),
         }

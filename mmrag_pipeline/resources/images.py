@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import dagster as dg
 from pydantic import Field
 
 from mmrag_pipeline.campaigns.backends import ImageBackend, open_backend
 from mmrag_pipeline.campaigns.brief import Brief, load_briefs
+from mmrag_pipeline.campaigns.rate import SharedRate
 
 
 class BriefsResource(dg.ConfigurableResource):
@@ -33,6 +36,14 @@ class ImageBackendResource(dg.ConfigurableResource):
     timeout_s: float = Field(180.0, description="Seconds one request may take.")
     ledger: str = Field(description="SQLite file on a local disk that records paid calls.")
     budget_usd_per_day: float = Field(10.0, description="Most that all campaigns may spend in one UTC day.")
+
+    rpm: int | None = Field(None, description="Requests a minute of all processes beside one ledger; None: no limit.")
+    threads: int | None = Field(None, description="Pictures made at a time; None: 4 where paid, else 1.")
+
+    def rate(self) -> SharedRate | None:
+        """The rate that every process beside this ledger keeps to, if there is one."""
+        path = os.path.join(os.path.dirname(self.ledger), "rate.sqlite")
+        return SharedRate(path, requests=self.rpm) if self.rpm else None
 
     def open(self, name: str) -> ImageBackend:
         """The backend that a plan was made for."""

@@ -107,7 +107,13 @@ class Desk:
         return Path(str(self.folder)) / "images"
 
     def make(self, backend: ImageBackend, *, caps: Caps = Caps(), **more: object) -> PicturesReport:  # noqa: B008
-        options = {"run_id": "run-1", "clock": lambda: NOW, "retries": RetryPolicy(3, 20, 0.01, 0.05), **more}
+        options = {
+            "run_id": "run-1",
+            "clock": lambda: NOW,
+            "retries": RetryPolicy(3, 20, 0.01, 0.05),
+            "threads": 1,
+            **more,
+        }
         return make_pictures(
             self.plan,
             backend=backend,

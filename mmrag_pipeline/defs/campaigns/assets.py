@@ -143,19 +143,22 @@ def campaign_images(
             run_id=context.run.run_id,
             progress=context.log.info,
             retry_ambiguous=config.retry_ambiguous,
+            threads=image_backend.threads,
+            rate=image_backend.rate(),
         )
     reasons = "; ".join(report.reasons)
     if report.none_succeeded:
         raise dg.Failure(
             description=f"none of the {len(plan.variants)} pictures of {occurrence.key} could be made: {reasons}",
             metadata={"requests": report.requests, "spent_usd": report.spent_usd, "reasons": report.reasons},
-            allow_retries=False,
+            allow_retries=report.may_go_better,
         )
     sheet = pictures_sheet(report, folder / "images")
     return dg.MaterializeResult(
         metadata={
             **report.counts,
             "requests": report.requests,
+            "ambiguous": report.ambiguous,
             "spent_usd": round(report.spent_usd, 4),
             "backend": report.backend,
             "reasons": dg.MetadataValue.json(report.reasons),
