@@ -141,6 +141,7 @@ def test_a_continuation_is_not_fetched_behind_our_back(
         (error(401, "UNAUTHENTICATED", "no"), UserError, "check MMRAG_GEMINI_API_KEY"),
         (error(403, "PERMISSION_DENIED", "no"), UserError, "check MMRAG_GEMINI_API_KEY"),
         (error(404, "NOT_FOUND", "gone"), UserError, "set MMRAG_GEMINI_MODEL"),
+        (Fault(302, {}, {"Location": "/v1/models/elsewhere:generateContent"}), UserError, "set MMRAG_GEMINI_BASE_URL"),
         (error(400, "FAILED_PRECONDITION", "Enable billing"), UserError, "the project of MMRAG_"),
     ],
 )  # fmt: skip

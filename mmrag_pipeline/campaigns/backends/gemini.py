@@ -138,6 +138,7 @@ class GeminiBackend:
                         retry_options=types.HttpRetryOptions(attempts=1),
                         client_args={
                             "trust_env": self._trust_env,
+                            "follow_redirects": False,  # the key would go along to another host
                             "event_hooks": {"response": [self._keep_message]},
                         },
                     ),

@@ -57,6 +57,10 @@ def _status(error: Any, said: str, model: str, secret: str) -> BackendError | Us
     if code in (401, 403) or "API_KEY_INVALID" in reasons or "API key not valid" in said:
         return UserError(f"Gemini refused the key ({code} {status}: {said}): check {KEY_SETTING}.")
     match code:
+        case _ if 300 <= code < 400:
+            return UserError(
+                f"Gemini's address answers with a redirect ({code}): set MMRAG_GEMINI_BASE_URL to where it leads."
+            )
         case 404:
             return UserError(f"Gemini has no model {model!r} ({said}): set MMRAG_GEMINI_MODEL or the brief's `model`.")
         case 429:
