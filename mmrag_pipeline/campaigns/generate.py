@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +31,7 @@ from mmrag_pipeline.campaigns.backends.base import (
     Unreachable,
 )
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger, Refused, Reservation
+from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.retry import Calls, RetryPolicy, generate_with_retries
@@ -46,7 +46,7 @@ from mmrag_pipeline.campaigns.sidecar import (
     stem,
     write_sidecar,
 )
-from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import TEMPORARY_PREFIX, is_local, write_bytes
 
 MIMES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -132,8 +132,6 @@ def make_pictures(
         UserError: no picture can be made at all (key, model, plan made for another backend); nothing is lost.
         Unavailable: another run still works on this occurrence after `lock_wait_s` seconds.
     """
-    import filelock
-
     if (backend.info.name, backend.info.version) != (plan.backend, plan.backend_version):
         raise UserError(
             f"the plan of {plan.campaign} {plan.occurrence} is for backend {plan.backend} version "
@@ -142,18 +140,7 @@ def make_pictures(
             "occurrence again."
         )
     images = folder / "images"
-    locks = os.path.join(os.path.dirname(ledger.path), "locks")
-    os.makedirs(locks, exist_ok=True)
-    lock = filelock.FileLock(os.path.join(locks, f"{plan.campaign}.{plan.occurrence}.lock"))
-    try:
-        held = lock.acquire(timeout=lock_wait_s)
-    except filelock.Timeout:
-        raise Unavailable(
-            f"another run has worked on {plan.campaign} {plan.occurrence} for over {lock_wait_s:g} s: "
-            f"wait for it to "
-            "end, then run again."
-        ) from None
-    with held:
+    with hold_occurrence(ledger.path, campaign=plan.campaign, occurrence=plan.occurrence, wait_s=lock_wait_s):
         _tidy(images, plan)
         _tidy(references.folder, plan)
         maker = _Maker(
