@@ -55,10 +55,13 @@ def export(
     from upath import UPath
 
     from mmrag_pipeline.campaigns.export import export_approved
+    from mmrag_pipeline.campaigns.gallery import refresh_gallery
     from mmrag_pipeline.store import Store
 
     store, who = Store(load_settings().store), by or getpass.getuser()
-    for one in export_approved(store, UPath(folder), by=who, at=datetime.now(UTC), occurrence=occurrence):
+    done = export_approved(store, UPath(folder), by=who, at=datetime.now(UTC), occurrence=occurrence)
+    for one in done:
+        refresh_gallery(one.source)
         if not (one.files or one.withdrawn):
             continue
         more = f", {one.pending} wait for a decision" if one.pending else ""
@@ -74,11 +77,15 @@ def _decide(
     by: str | None,
     reason: str,
 ) -> None:
+    from mmrag_pipeline.campaigns.gallery import refresh_gallery
     from mmrag_pipeline.campaigns.review import decide
     from mmrag_pipeline.store import Store
 
     store, who = Store(load_settings().store), by or getpass.getuser()
-    for one in decide(store, keys, verdict, by=who, at=datetime.now(UTC), reason=reason, occurrence=occurrence):
+    done = decide(store, keys, verdict, by=who, at=datetime.now(UTC), reason=reason, occurrence=occurrence)
+    for folder in {str(one.picture.folder): one.picture.folder for one in done if one.changed}.values():
+        refresh_gallery(folder)
+    for one in done:
         already = "" if one.changed else "already "
         where = one.picture.occurrence.key
         out.print(plain(f"{one.picture.key[:12]} {where} {one.picture.name}: {already}{one.review.state}"))
