@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -14,9 +12,10 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
+from mmrag_pipeline import cli_campaign
+from mmrag_pipeline.cli_output import err, out, plain, told_plainly
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import load_settings
 
@@ -26,8 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Brand media, searchable.",
 )
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+app.add_typer(cli_campaign.app, name="campaign")
 
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
@@ -48,20 +46,6 @@ class Origin(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """Show a `UserError` as its one sentence and leave with exit code 2; other errors keep their traceback."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except UserError as error:
-            err.print(f"[bold red]error:[/] {_plain(str(error))}", highlight=False)
-            raise typer.Exit(2) from None
-
-    return run
 
 
 @app.callback()
@@ -128,18 +112,18 @@ def search(
         found = {"hits": hits, "explanation": asdict(results.explanation)} if explain else hits
         print(json.dumps(found, indent=1, ensure_ascii=False))
     elif not results.hits:
-        out.print(_plain(results.why_empty))
+        out.print(plain(results.why_empty))
     else:
         table = Table("#", "score", "title", "drop", Column("path", overflow="fold"))
         for hit in results.hits:
             place = hit.path if hit.frame_ms is None else f"{hit.path} at {hit.frame_ms / 1000:.2f} s"
             cells = (str(hit.rank), f"{hit.score:.3f}", hit.title, hit.drop, place)
-            table.add_row(*map(_plain, cells))
+            table.add_row(*map(plain, cells))
         out.print(table)
     if explain and not as_json:
         how = results.explanation
         out.print(
-            _plain(
+            plain(
                 f"model {how.fingerprint}; collection {how.collection} ({how.index}); filter {how.filter or 'none'}; "
                 f"{how.candidates} candidates asked for; query encoded in {1000 * how.encode_s:.1f} ms, searched in "
                 f"{1000 * how.search_s:.1f} ms"
@@ -148,7 +132,7 @@ def search(
     if sheet is not None:
         write_sheet(settings, results, sheet)
         if not as_json:
-            out.print(f"contact sheet: {_plain(str(sheet))}")
+            out.print(f"contact sheet: {plain(str(sheet))}")
 
 
 @app.command()
@@ -162,7 +146,7 @@ def rollback() -> None:
     with connect(wiring.milvus(load_settings())) as milvus:
         done = roll_back(milvus)
         rows = milvus.count(done.collection)
-        out.print(_plain(f"{milvus.alias} -> {done.collection} ({rows} rows), was {done.previous or 'nowhere'}"))
+        out.print(plain(f"{milvus.alias} -> {done.collection} ({rows} rows), was {done.previous or 'nowhere'}"))
     out.print(
         "What was ingested since is not in it. The next nightly_reindex makes it what the library says, with the model "
         "in force: mend the cause before that, or switch its schedule off."
@@ -205,10 +189,10 @@ def embed(
         out.print(table)
         for each in embedded.done:
             for problem in each.scan.problems[:SHOWN_PROBLEMS]:
-                out.print(_plain(f"{each.drop.key}: {problem}"))
+                out.print(plain(f"{each.drop.key}: {problem}"))
             if len(each.scan.problems) > SHOWN_PROBLEMS:
                 more = len(each.scan.problems) - SHOWN_PROBLEMS
-                out.print(_plain(f"{each.drop.key}: and {more} more problems of its catalogue"))
+                out.print(plain(f"{each.drop.key}: and {more} more problems of its catalogue"))
         if embedded.failed:
             raise UserError(" ".join(embedded.failed))
         return
@@ -218,7 +202,7 @@ def embed(
         table.add_row(stage.stage, f"{stage.seconds:.2f}", f"{stage.share:.0%}", f"{stage.rate:.1f}")
     out.print(table)
     out.print(
-        _plain(
+        plain(
             f"{summary.computed} pictures of {summary.drop} in {summary.seconds:.1f} s: "
             f"{measured.done.embedded.images_per_second:.1f} a second with {measured.workers} threads, "
             f"{summary.fingerprint}; bound by {bound.stage} ({bound.share:.0%} of the threads' time)"
@@ -242,8 +226,8 @@ def status(as_json: AsJson = False) -> None:
         table.add_row(drop.drop, *counts, str(drop.embedded))
     out.print(table)
     live = state.live
-    out.print(_plain(f"model: {state.model} ({state.fingerprint or 'not loaded yet'})"))
-    out.print(_plain(f"live:  {live.alias} -> {live.collection or 'nothing yet'}, {live.rows} rows"))
+    out.print(plain(f"model: {state.model} ({state.fingerprint or 'not loaded yet'})"))
+    out.print(plain(f"live:  {live.alias} -> {live.collection or 'nothing yet'}, {live.rows} rows"))
     out.print("in sync" if state.in_sync else "[yellow]not in sync:[/] run the nightly_reindex job")
 
 
@@ -257,20 +241,13 @@ def doctor() -> None:
     table = Table("variable", "value", "from", "meaning")
     for setting in settings_in_force(settings):
         source = "set" if setting.is_set else "default"
-        table.add_row(setting.variable, _plain(setting.value), source, _plain(setting.description))
+        table.add_row(setting.variable, plain(setting.value), source, plain(setting.description))
     out.print(table)
     colours = {"ok": "green", "warning": "yellow", "wrong": "red"}
     wrong = False
     for finding in examine(settings):
         wrong |= finding.verdict == "wrong"
         label = f"[{colours[finding.verdict]}]{finding.verdict:>7}[/]"
-        out.print(f"{label}  {finding.component}: {_plain(finding.sentence)}", highlight=False)
+        out.print(f"{label}  {finding.component}: {plain(finding.sentence)}", highlight=False)
     if wrong:
         raise typer.Exit(1)
-
-
-def _plain(text: str) -> str:
-    """Text from files and errors as it is: brackets are not markup, control characters not terminal codes."""
-    from rich.markup import escape
-
-    return escape("".join(char if char.isprintable() or char == "\n" else "?" for char in text))

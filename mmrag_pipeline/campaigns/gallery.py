@@ -1,7 +1,7 @@
 """One occurrence as one HTML page: each picture beside what it was made from, totals on top, no network
 needed.
 
-Reads the plan, the sidecars and the picture files; never a backend, never the index.
+Reads the plan, the sidecars, the reviews and the picture files; never a backend, never the index.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,14 +19,29 @@ from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.base import backend_info
+from mmrag_pipeline.campaigns.decisions import (
+    APPROVED,
+    EXPORTED,
+    PENDING,
+    REJECTED,
+    Decision,
+    Review,
+    read_decisions,
+    review_of,
+)
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Reference, Variant
+from mmrag_pipeline.campaigns.plan_table import find_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures
-from mmrag_pipeline.campaigns.sidecar import AMBIGUOUS, GENERATED, is_whole, read_sidecar
+from mmrag_pipeline.campaigns.replacements import MAX_REPLACEMENTS, replacements_left
+from mmrag_pipeline.campaigns.scores import Scores, scores_of
+from mmrag_pipeline.campaigns.sidecar import AMBIGUOUS, GENERATED, PREVIEW_PREFIX, is_whole, read_sidecar
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import write_bytes
 
-PICTURE_SIDE = 1000
+PICTURE_SIDES = (1000, 760, 560, 420)
 THUMB_SIDE = 220
+PICTURE_BYTES = 12_000_000
+"""What all pictures of a page may weigh together: with many of them each is shown smaller."""
 STATES = {
     GENERATED: "made",
     "blocked": "blocked",
@@ -34,6 +50,12 @@ STATES = {
     "failed": "failed",
     "skipped_budget": "over budget",
     "missing": "not made yet",
+}
+REVIEWS = {
+    PENDING: "waiting for review",
+    APPROVED: "approved",
+    REJECTED: "rejected",
+    EXPORTED: "exported",
 }
 
 
@@ -46,11 +68,25 @@ class Entry:
     reason: str
     picture: str
     size: str
+    scores: Scores | None
+    review: Review
+    successor: str
+    successors_left: int
     usd: float
     made_at: str
     file: str
     warnings: tuple[str, ...]
     references: tuple[tuple[Reference, str], ...]
+    """Each with the id of its thumbnail on the page, "" where the file is gone."""
+
+    @property
+    def can_be_reviewed(self) -> bool:
+        return self.state == GENERATED and not self.file.startswith(PREVIEW_PREFIX)
+
+    @property
+    def shown_as(self) -> tuple[str, ...]:
+        """The filters that show it."""
+        return (self.state, self.review.state) if self.can_be_reviewed else (self.state,)
 
 
 @dataclass(frozen=True)
@@ -62,15 +98,23 @@ class GalleryReport:
 
 def write_gallery(plan: CampaignPlan, *, folder: UPath, references: ReferencePictures) -> GalleryReport:
     """Write `<folder>/gallery.html` for an occurrence, whatever state its pictures are in."""
-    entries = _entries(plan, folder / "images", references)
-    data = render_gallery(plan, entries).encode()
+    thumbs = _thumbs(plan, references)
+    entries = _entries(plan, folder, thumbs)
+    data = render_gallery(plan, entries, thumbs).encode()
     path = folder / "gallery.html"
     write_bytes(path, data)
     return GalleryReport(path, sum(entry.state == GENERATED for entry in entries), len(data))
 
 
-def render_gallery(plan: CampaignPlan, entries: list[Entry]) -> str:
-    """The whole page as text."""
+def refresh_gallery(folder: UPath) -> None:
+    """Write the page of an occurrence again where it has one: it must not show a decision that was changed."""
+    plan = find_plan(folder / "plan.parquet")
+    if plan is not None and (folder / "gallery.html").exists():
+        write_gallery(plan, folder=folder, references=ReferencePictures(folder / "references"))
+
+
+def render_gallery(plan: CampaignPlan, entries: list[Entry], thumbs: Mapping[str, str]) -> str:
+    """The whole page as text. `thumbs`: data URIs by reference hash, each once on the page, shown where it is used."""
     paid = backend_info(plan.backend).paid
     return (
         _environment()
@@ -81,40 +125,69 @@ def render_gallery(plan: CampaignPlan, entries: list[Entry]) -> str:
             entries=entries,
             states=STATES,
             made=sum(entry.state == GENERATED for entry in entries),
-            counts=Counter(entry.state for entry in entries),
+            counts=Counter(name for entry in entries for name in entry.shown_as),
+            reviews=REVIEWS,
+            thumbs={sha256: uri for sha256, uri in thumbs.items() if uri},
+            occurrence=f"{plan.campaign}__{plan.occurrence.split('__')[-1]}",
+            max_successors=MAX_REPLACEMENTS,
             reasons=Counter(entry.reason for entry in entries if entry.reason).most_common(),
             spent=sum(entry.usd for entry in entries),
         )
     )
 
 
-def _entries(plan: CampaignPlan, images: UPath, references: ReferencePictures) -> list[Entry]:
+def _thumbs(plan: CampaignPlan, references: ReferencePictures) -> dict[str, str]:
     thumbs: dict[str, str] = {}
     for variant in plan.variants:
         for reference in variant.references:
             if reference.sha256 not in thumbs:
                 thumbs[reference.sha256] = _thumb(references, reference.sha256)
-    return [_entry(plan, variant, images, thumbs) for variant in plan.variants]
+    return thumbs
 
 
-def _entry(plan: CampaignPlan, variant: Variant, images: UPath, thumbs: dict[str, str]) -> Entry:
+def _entries(plan: CampaignPlan, folder: UPath, thumbs: Mapping[str, str]) -> list[Entry]:
+    decisions = read_decisions(folder)
+    successors = {variant.replaces: variant.key for variant in plan.variants if variant.replaces}
+    allowance = PICTURE_BYTES // max(1, len(plan.variants))
+    return [
+        _entry(plan, variant, folder / "images", thumbs, decisions.get(variant.key, ()), successors, allowance)
+        for variant in plan.variants
+    ]
+
+
+def _entry(
+    plan: CampaignPlan,
+    variant: Variant,
+    images: UPath,
+    thumbs: Mapping[str, str],
+    decisions: Sequence[Decision],
+    successors: Mapping[str, str],
+    allowance: int,
+) -> Entry:
     sidecar: dict[str, Any] = read_sidecar(images, plan, variant) or {}
     state, reason = sidecar.get("status", "missing"), sidecar.get("reason", "")
     picture, cost = sidecar.get("picture") or {}, sidecar.get("cost", {})
     if state == GENERATED and not is_whole(images, sidecar):
         state, reason, picture = "missing", "the picture file is gone or was altered", {}
-    shown = _inline((images / picture["file"]).read_bytes(), PICTURE_SIDE, quality=84) if picture else ""
+    shown = _within((images / picture["file"]).read_bytes(), allowance) if picture else ""
     return Entry(
         variant=variant,
         state=state if state in STATES else "missing",
         reason=reason,
         picture=shown,
         size=f"{picture['width']} x {picture['height']}" if picture else f"{variant.width} x {variant.height}",
+        scores=scores_of(sidecar) if picture else None,
+        review=review_of(decisions, picture.get("sha256", "")),
+        successor=successors.get(variant.key, ""),
+        successors_left=replacements_left(plan.variants, variant),
         usd=cost.get("usd", 0.0) + cost.get("earlier_usd", 0.0),
         made_at=sidecar.get("created_at", "")[:16].replace("T", " "),
         file=picture.get("file", ""),
         warnings=tuple(sidecar.get("warnings", ())),
-        references=tuple((reference, thumbs[reference.sha256]) for reference in variant.references),
+        references=tuple(
+            (reference, f"r-{reference.sha256[:16]}" if thumbs[reference.sha256] else "")
+            for reference in variant.references
+        ),
     )
 
 
@@ -123,6 +196,15 @@ def _thumb(references: ReferencePictures, sha256: str) -> str:
         return _inline(references.read(sha256), THUMB_SIDE, quality=80)
     except UserError:
         return ""  # the page still tells which reference it was
+
+
+def _within(data: bytes, allowance: int) -> str:
+    """A picture as a data URI as large as the allowance of bytes lets it be, or as small as it gets."""
+    for side in PICTURE_SIDES:
+        uri = _inline(data, side, quality=82)
+        if len(uri) <= allowance:
+            break
+    return uri
 
 
 def _inline(data: bytes, side: int, *, quality: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from upath import UPath
 from mmrag_pipeline.campaigns.backends.base import ImageBackend
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.maker import PictureMaker
+from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PictureOutcome, PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.rate import SharedRate
@@ -19,7 +19,7 @@ from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.retry import RetryPolicy
 from mmrag_pipeline.campaigns.sidecar import PREVIEW_PREFIX, stem
 from mmrag_pipeline.campaigns.turns import Turns
-from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import TEMPORARY_PREFIX, is_local
 
 PAID_THREADS = 4
@@ -56,8 +56,6 @@ def make_pictures(
         UserError: no picture can be made at all (key, model, plan made for another backend); nothing is lost.
         Unavailable: another run still works on this occurrence after `lock_wait_s` seconds.
     """
-    import filelock
-
     if (backend.info.name, backend.info.version) != (plan.backend, plan.backend_version):
         raise UserError(
             f"the plan of {plan.campaign} {plan.occurrence} is for backend {plan.backend} version "
@@ -66,18 +64,7 @@ def make_pictures(
             "occurrence again."
         )
     images = folder / "images"
-    locks = os.path.join(os.path.dirname(ledger.path), "locks")
-    os.makedirs(locks, exist_ok=True)
-    lock = filelock.FileLock(os.path.join(locks, f"{plan.campaign}.{plan.occurrence}.lock"))
-    try:
-        held = lock.acquire(timeout=lock_wait_s)
-    except filelock.Timeout:
-        raise Unavailable(
-            f"another run has worked on {plan.campaign} {plan.occurrence} for over {lock_wait_s:g} s: "
-            f"wait for it to "
-            "end, then run again."
-        ) from None
-    with held:
+    with hold_occurrence(ledger.path, campaign=plan.campaign, occurrence=plan.occurrence, wait_s=lock_wait_s):
         _tidy(images, plan)
         _tidy(references.folder, plan)
         turns = Turns(rate)

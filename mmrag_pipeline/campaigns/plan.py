@@ -76,6 +76,8 @@ class Variant:
     price_usd: float
     estimated_usd: float
     references: tuple[Reference, ...]
+    replaces: str = ""
+    """Key of the rejected variant in whose place this one is made."""
 
     @property
     def name(self) -> str:

@@ -45,8 +45,11 @@ def test_a_preview_gallery_says_so_and_what_it_would_cost(lay_out: LayOut, previ
     assert shown.text.count("PREVIEW") >= 4 and "Would cost at most" in shown.text and "spent: nothing" in shown.text
     assert f"${desk.plan.would_cost_usd:.3f}" in shown.text
     images = [attrs for tag, attrs in shown.tags if tag == "img"]
-    assert len(images) == 2 + 4 and all(image["alt"] for image in images)
-    assert all(image["alt"].startswith(("PREVIEW of", "Reference")) for image in images)
+    assert len(images) == 2 and all(image["alt"].startswith("PREVIEW of") for image in images)
+    shown_references = [attrs for tag, attrs in shown.tags if tag == "svg" and attrs.get("role") == "img"]
+    assert len(shown_references) == 4 and all(one["aria-label"].startswith("Reference") for one in shown_references)
+    uses = [attrs["href"].removeprefix("#") for tag, attrs in shown.tags if tag == "use"]
+    assert set(uses) == {attrs["id"] for tag, attrs in shown.tags if tag == "image"} and len(set(uses)) == 2
     assert "0.300" in shown.text and desk.plan.variants[0].prompt in shown.html.replace("&#39;", "'").replace(
         "&#34;", '"'
     )
@@ -56,7 +59,10 @@ def test_the_page_needs_nothing_beside_it(lay_out: LayOut, preview: PreviewBacke
     desk = lay_out(backend="preview")
     desk.make(preview)
     shown = page(desk)
-    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in shown.addresses)
+    beside = {f"images/{file.name}" for file in desk.images.glob("*.png")}  # a link to the full size, for who wants it
+    links = {attrs["href"] for tag, attrs in shown.tags if tag == "a"}
+    assert {link for link in links if not link.startswith("#")} == beside
+    assert all(a.startswith(("data:image/jpeg;base64,", "#")) or a in beside for a in shown.addresses)
     assert not re.search(r"https?://|@import|url\(", shown.html)
     assert "prefers-color-scheme: dark" in shown.html and 'name="viewport"' in shown.html
 

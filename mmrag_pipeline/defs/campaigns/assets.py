@@ -10,12 +10,15 @@ from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
 from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures
+from mmrag_pipeline.campaigns.replacements import plan_replacements, with_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
+from mmrag_pipeline.campaigns.scores import ScoresReport, score_pictures
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.partitions import campaign_occurrences
@@ -34,6 +37,7 @@ from mmrag_pipeline.resources import (
 )
 
 PLAN = "plan.parquet"
+SCORING_WAIT_S = 60.0  # whoever holds the occurrence for longer writes a gallery, and so scores, itself
 
 
 class CampaignPlanConfig(dg.Config):
@@ -84,6 +88,7 @@ def campaign_plan(
         else:
             plan = _plan(context, brief, occurrence, pictures, store, clip_encoder, milvus, image_backend)
             _require_a_variant(plan)
+        plan = with_replacements(plan, folder)
         if plan != earlier:
             write_plan(folder / PLAN, plan)
         sheet = references_sheet(plan, pictures)
@@ -128,7 +133,7 @@ def campaign_images(
     """The pictures of the plan, each with a sidecar. Re-running makes, and pays for, only what is missing."""
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
-        plan = read_plan(folder / PLAN)
+        plan = plan_replacements(folder / PLAN)
         report = make_pictures(
             plan,
             backend=image_backend.open(plan.backend),
@@ -170,20 +175,57 @@ def campaign_images(
 
 
 @dg.asset(partitions_def=campaign_occurrences, deps=[campaign_images], group_name="campaigns", kinds={"html"})
-def campaign_gallery(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-    """One self-contained HTML page: each picture beside its references, with prompt, scores, cost and state."""
+def campaign_gallery(
+    context: dg.AssetExecutionContext,
+    store: StoreResource,
+    clip_encoder: ClipEncoderResource,
+    image_backend: ImageBackendResource,
+) -> dg.MaterializeResult:
+    """One self-contained HTML page: each picture beside its references, with prompt, scores, cost and state.
+
+    New pictures are scored first. Where they can't be, the page says so and is written all the same.
+    """
     with user_errors_as_failures():
         _, folder = _occurrence(context, store)
-        report = write_gallery(
-            read_plan(folder / PLAN), folder=folder, references=ReferencePictures(folder / "references")
-        )
+        plan, references = read_plan(folder / PLAN), ReferencePictures(folder / "references")
+        scored = _score(context, plan, folder, references, store, clip_encoder, image_backend.ledger)
+        report = write_gallery(plan, folder=folder, references=references)
     return dg.MaterializeResult(
         metadata={
+            "scored": scored.scored,
+            "scores_kept": scored.kept,
+            "scoring_problems": dg.MetadataValue.json(list(scored.problems)),
             "gallery": dg.MetadataValue.path(str(report.path)),
             "pictures": report.pictures,
             "bytes": report.bytes,
         }
     )
+
+
+def _score(
+    context: dg.AssetExecutionContext,
+    plan: CampaignPlan,
+    folder: UPath,
+    references: ReferencePictures,
+    store: StoreResource,
+    clip_encoder: ClipEncoderResource,
+    ledger: str,
+) -> ScoresReport:
+    try:
+        with hold_occurrence(ledger, campaign=plan.campaign, occurrence=plan.occurrence, wait_s=SCORING_WAIT_S):
+            report = score_pictures(
+                plan,
+                folder=folder,
+                references=references,
+                encoder=clip_encoder.encoder(store.open()),
+                now=datetime.now(UTC),
+                progress=context.log.info,
+            )
+    except (UserError, OSError, RuntimeError) as error:  # torch's own, out of memory among them, are RuntimeErrors
+        report = ScoresReport(0, 0, (f"nothing was scored: {error}",))
+    for problem in report.problems:
+        context.log.warning("%s", problem)
+    return report
 
 
 LEFT_OVER = {

@@ -1,0 +1,91 @@
+"""`mmrag campaign ...`: what people do with the pictures of an occurrence."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mmrag_pipeline.cli_output import out, plain, told_plainly
+from mmrag_pipeline.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Review the pictures of campaigns and hand them over.")
+
+Keys = Annotated[list[str], typer.Argument(help="Start of a picture's key, 6 hex digits or more; see the gallery.")]
+Occurrence = Annotated[str | None, typer.Option(help="Only in this one, <campaign>__<date>; default: in any.")]
+By = Annotated[str | None, typer.Option(help="Who decides; default: your user name.")]
+
+
+@app.command()
+@told_plainly
+def approve(
+    keys: Keys,
+    occurrence: Occurrence = None,
+    by: By = None,
+    reason: Annotated[str, typer.Option(help="Why, if it needs saying.")] = "",
+) -> None:
+    """Let pictures be exported. Previews can't be: nothing was generated."""
+    _decide(keys, "approved", occurrence, by, reason)
+
+
+@app.command()
+@told_plainly
+def reject(
+    keys: Keys,
+    reason: Annotated[str, typer.Option(help="What is wrong with it; kept beside the picture.")],
+    occurrence: Occurrence = None,
+    by: By = None,
+) -> None:
+    """Turn pictures down: the next run of campaign_images makes another in each one's place, and overwrites nothing."""
+    _decide(keys, "rejected", occurrence, by, reason)
+
+
+@app.command()
+@told_plainly
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where to; a folder for each occurrence is made in it.")],
+    occurrence: Occurrence = None,
+    by: By = None,
+) -> None:
+    """Write approved pictures, byte for byte, under names that people understand, with a manifest.csv."""
+    from upath import UPath
+
+    from mmrag_pipeline.campaigns.export import export_approved
+    from mmrag_pipeline.campaigns.gallery import refresh_gallery
+    from mmrag_pipeline.store import Store
+
+    store, who = Store(load_settings().store), by or getpass.getuser()
+    done = export_approved(store, UPath(folder), by=who, at=datetime.now(UTC), occurrence=occurrence)
+    for one in done:
+        refresh_gallery(one.source)
+        if not (one.files or one.withdrawn):
+            continue
+        more = f", {one.pending} wait for a decision" if one.pending else ""
+        out.print(plain(f"{one.occurrence.key}: {len(one.files)} pictures in {one.folder}{more}"))
+        for name in one.withdrawn:
+            out.print(plain(f"  {name} is there from before and is no longer approved: remove it."))
+
+
+def _decide(
+    keys: Sequence[str],
+    verdict: Literal["approved", "rejected"],
+    occurrence: str | None,
+    by: str | None,
+    reason: str,
+) -> None:
+    from mmrag_pipeline.campaigns.gallery import refresh_gallery
+    from mmrag_pipeline.campaigns.review import decide
+    from mmrag_pipeline.store import Store
+
+    store, who = Store(load_settings().store), by or getpass.getuser()
+    done = decide(store, keys, verdict, by=who, at=datetime.now(UTC), reason=reason, occurrence=occurrence)
+    for folder in {str(one.picture.folder): one.picture.folder for one in done if one.changed}.values():
+        refresh_gallery(folder)
+    for one in done:
+        already = "" if one.changed else "already "
+        where = one.picture.occurrence.key
+        out.print(plain(f"{one.picture.key[:12]} {where} {one.picture.name}: {already}{one.review.state}"))
