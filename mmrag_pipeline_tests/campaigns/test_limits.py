@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from mmrag_pipeline_tests.campaigns.conftest import Desk
 from mmrag_pipeline_tests.integration.gemini_server import (
     KEY,
     GeminiServer,
+    Received,
     daily_quota,
     error,
     picture_body,
@@ -76,12 +78,19 @@ def test_a_wrong_key_stops_every_thread(lay_out: LayOut, server: GeminiServer) -
 
 def test_a_told_wait_is_kept_by_every_thread(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
     small(server)
-    desk = lay_out(MANY)
-    server.faults = [throttled("2s")] * 4
-    report = desk.make(gemini, threads=4, retries=RetryPolicy(8, 60, 0.01, 0.05))
-    assert report.counts["made"] == 20 and report.requests == len(server.requests) <= 24
+    picture = server.answer
+
+    def late(received: Received) -> Any:
+        if len(server.requests) <= 4:  # the first answer, which is the wait, shall come before these
+            time.sleep(1.0)
+        return picture(received)
+
+    server.answer = late
+    server.faults = [throttled("2s")]
+    report = lay_out(MANY).make(gemini, threads=4, retries=RetryPolicy(8, 60, 0.01, 0.05))
+    assert report.counts["made"] == 20 and report.requests == len(server.requests) == 21
     times = [request.at for request in server.requests]
-    assert times[4] - times[0] >= 2.0, "four were told, nobody came back early"
+    assert times[4] - times[0] >= 2.0, "one was told, nobody else sent anything new before its time was over"
 
 
 def test_an_empty_answer_is_asked_again_with_another_seed_and_each_try_is_paid(

@@ -203,7 +203,6 @@ def test_messages_and_answers_of_more_than_64_mib_are_split(milvus, sync):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("about", [0, 30, 200_000])
 def test_ranges_of_ids_that_are_too_large_are_halved_and_every_row_comes_once(milvus, sync, monkeypatch, about):
     live = sync(WATCHES.add({f"{number}.jpg": Item("golden watch") for number in range(30)})).collection
@@ -223,6 +222,7 @@ def test_ranges_of_ids_that_are_too_large_are_halved_and_every_row_comes_once(mi
     assert found == [(wanted[0], "7.jpg")]
 
 
+@pytest.mark.slow
 def test_more_rows_than_one_answer_may_hold_are_read_in_order(milvus, live, gold):
     """A server gives at most 16,384 rows at once."""
     count = 20_000
