@@ -3,7 +3,8 @@
 0.25% of the rows have other bytes, 0.25% another title, 0.25% are new and 0.25% are gone. The next round goes the same
 way back, so each mends what the last one left. Both sides connect, read manifests and vectors from the store, and end
 when a strongly consistent search finds a row that was not there before. The rebuild has no live collection under its
-alias, so it compares with nothing.
+alias, so it compares with nothing. Before each of them the server rests: nights are a day apart, and for some seconds
+2.3.5 is busy with clearing away what the rebuild before dropped.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ ROWS, QUICK_ROWS = 100_000, 2_000
 MEND, REBUILD = "reconcile, 1% changed", "full rebuild"
 _ROUNDS, _QUERIES = 3, 10
 _MENDED, _REBUILT = "bench_mended", "bench_rebuilt"
+_REST_S = 20.0
 
 Mode = Literal["rebuild", "reconcile"]
 
@@ -50,23 +52,25 @@ def run(options: Options) -> Result:
     import_pymilvus()
     try:
         with index_place.server(options.data) as place:
-            _measure(result, "server", place, states, options.rounds(_ROUNDS))
+            _measure(result, "server", place, states, options.rounds(_ROUNDS), 0.0 if options.quick else _REST_S)
     except NoServer as why:
         result.not_measured.append(str(why))
     with index_place.lite(options.data) as place:
-        _measure(result, "Lite", place, states, options.rounds(_ROUNDS))
+        _measure(result, "Lite", place, states, options.rounds(_ROUNDS), 0.0)
     upserts, deletes = index_library.changes(rows)
     result.notes["a night's changes"] = f"{upserts:,} rows to write, {deletes:,} to delete"
     return result
 
 
-def _measure(result: Result, case: str, place: Place, states: tuple[Library, Library], rounds: int) -> None:
+def _measure(
+    result: Result, case: str, place: Place, states: tuple[Library, Library], rounds: int, rest_s: float
+) -> None:
     """`states`: what the first round goes to, and where it starts from."""
     with connect(place.config(_MENDED)) as milvus:
         publish(milvus, _stage(milvus, states[1], "rebuild"))
     sides = {
-        MEND: partial(next, map(partial(_mend, place), itertools.cycle(states))),
-        REBUILD: partial(next, map(partial(_rebuild, place), itertools.cycle(states))),
+        MEND: partial(next, map(partial(_mend, place, rest_s), itertools.cycle(states))),
+        REBUILD: partial(next, map(partial(_rebuild, place, rest_s), itertools.cycle(states))),
     }
     found: dict[str, list[Measured]] = taking_turns(sides, rounds)
     for round_ in range(rounds):
@@ -77,11 +81,13 @@ def _measure(result: Result, case: str, place: Place, states: tuple[Library, Lib
     result.figures.append(times_as_much(wall[MEND], wall[REBUILD], what=what, bar=1 / 10))
 
 
-def _mend(place: Place, library: Library) -> Measured:
+def _mend(place: Place, rest_s: float, library: Library) -> Measured:
+    time.sleep(rest_s)
     return _measured(place, library, _MENDED, "reconcile")
 
 
-def _rebuild(place: Place, library: Library) -> Measured:
+def _rebuild(place: Place, rest_s: float, library: Library) -> Measured:
+    time.sleep(rest_s)
     return _measured(place, library, _REBUILT, "rebuild")
 
 

@@ -28,7 +28,8 @@ def digests(some: list[dict], salt: str = "") -> list[int]:
 
 def normal(row: dict) -> tuple:
     return tuple(
-        ("" if value is None else str(value)) if name != "tags" else tuple(value or ()) for name, value in row.items()
+        tuple(row[name] or ()) if name == "tags" else "" if row[name] is None else str(row[name])
+        for name in SCHEMA.names
     )
 
 
