@@ -201,9 +201,9 @@ def test_long_and_odd_catalogue_values_are_kept_within_bounds_and_stay_put(milvu
 
 
 def test_pages_and_messages_lose_nothing(milvus, sync, monkeypatch):
-    monkeypatch.setattr("mmrag_pipeline.index.milvus._PAGE_ROWS", 100)
+    monkeypatch.setattr("mmrag_pipeline.index.stored_rows._PAGE_ROWS", 100)
     monkeypatch.setattr("mmrag_pipeline.index.columns._BATCH_ROWS", 70)
-    monkeypatch.setattr("mmrag_pipeline.index.milvus._IDS_A_CALL", 90)
+    monkeypatch.setattr("mmrag_pipeline.index.stored_rows._IDS_A_CALL", 90)
     many = WATCHES.add({f"{number:05}.jpg": Item(f"thing {number}") for number in range(500)})
     assert sync(many).upserted == 504
     assert live_ids(milvus) == many.ids
