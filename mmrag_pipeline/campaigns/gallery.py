@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ PICTURE_SIDES = (1000, 760, 560, 420)
 THUMB_SIDE = 220
 PICTURE_BYTES = 12_000_000
 """What all pictures of a page may weigh together: with many of them each is shown smaller."""
+_SHOWN = re.compile(r'<img src="(data:image/jpeg;base64,[A-Za-z0-9+/=]+)" data-of="([0-9a-f]{64}-[0-9]+)"')
 STATES = {
     GENERATED: "made",
     "blocked": "blocked",
@@ -61,12 +63,13 @@ REVIEWS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One variant as the page shows it; `picture` is a data URI or empty."""
+    """One variant as the page shows it; `picture` is a data URI or empty, `picture_of` what it was made from."""
 
     variant: Variant
     state: str
     reason: str
     picture: str
+    picture_of: str
     size: str
     scores: Scores | None
     review: Review
@@ -98,10 +101,10 @@ class GalleryReport:
 
 def write_gallery(plan: CampaignPlan, *, folder: UPath, references: ReferencePictures) -> GalleryReport:
     """Write `<folder>/gallery.html` for an occurrence, whatever state its pictures are in."""
-    thumbs = _thumbs(plan, references)
-    entries = _entries(plan, folder, thumbs)
-    data = render_gallery(plan, entries, thumbs).encode()
     path = folder / "gallery.html"
+    thumbs = _thumbs(plan, references)
+    entries = _entries(plan, folder, thumbs, _shown_before(path))
+    data = render_gallery(plan, entries, thumbs).encode()
     write_bytes(path, data)
     return GalleryReport(path, sum(entry.state == GENERATED for entry in entries), len(data))
 
@@ -145,12 +148,32 @@ def _thumbs(plan: CampaignPlan, references: ReferencePictures) -> dict[str, str]
     return thumbs
 
 
-def _entries(plan: CampaignPlan, folder: UPath, thumbs: Mapping[str, str]) -> list[Entry]:
+def _shown_before(page: UPath) -> dict[str, str]:
+    """What the page shows already, so that one decision doesn't make hundreds of pictures small again."""
+    try:
+        html = page.read_text("utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return {}
+    return {of: uri for uri, of in _SHOWN.findall(html)}
+
+
+def _entries(
+    plan: CampaignPlan, folder: UPath, thumbs: Mapping[str, str], shown_before: Mapping[str, str]
+) -> list[Entry]:
     decisions = read_decisions(folder)
     successors = {variant.replaces: variant.key for variant in plan.variants if variant.replaces}
     allowance = PICTURE_BYTES // max(1, len(plan.variants))
     return [
-        _entry(plan, variant, folder / "images", thumbs, decisions.get(variant.key, ()), successors, allowance)
+        _entry(
+            plan,
+            variant,
+            folder / "images",
+            thumbs,
+            decisions.get(variant.key, ()),
+            successors,
+            allowance,
+            shown_before,
+        )
         for variant in plan.variants
     ]
 
@@ -163,18 +186,23 @@ def _entry(
     decisions: Sequence[Decision],
     successors: Mapping[str, str],
     allowance: int,
+    shown_before: Mapping[str, str],
 ) -> Entry:
     sidecar: dict[str, Any] = read_sidecar(images, plan, variant) or {}
     state, reason = sidecar.get("status", "missing"), sidecar.get("reason", "")
     picture, cost = sidecar.get("picture") or {}, sidecar.get("cost", {})
     if state == GENERATED and not is_whole(images, sidecar):
         state, reason, picture = "missing", "the picture file is gone or was altered", {}
-    shown = _within((images / picture["file"]).read_bytes(), allowance) if picture else ""
+    picture_of = f"{picture['sha256']}-{allowance}" if picture else ""
+    shown = shown_before.get(picture_of, "")
+    if picture and not shown:
+        shown = _within((images / picture["file"]).read_bytes(), allowance)
     return Entry(
         variant=variant,
         state=state if state in STATES else "missing",
         reason=reason,
         picture=shown,
+        picture_of=picture_of,
         size=f"{picture['width']} x {picture['height']}" if picture else f"{variant.width} x {variant.height}",
         scores=scores_of(sidecar) if picture else None,
         review=review_of(decisions, picture.get("sha256", "")),
@@ -193,24 +221,34 @@ def _entry(
 
 def _thumb(references: ReferencePictures, sha256: str) -> str:
     try:
-        return _inline(references.read(sha256), THUMB_SIDE, quality=80)
+        picture = _opened(references.read(sha256), THUMB_SIDE)
     except UserError:
         return ""  # the page still tells which reference it was
+    return _inline(picture, THUMB_SIDE, quality=80)
 
 
 def _within(data: bytes, allowance: int) -> str:
     """A picture as a data URI as large as the allowance of bytes lets it be, or as small as it gets."""
+    picture = _opened(data, PICTURE_SIDES[0])
     for side in PICTURE_SIDES:
-        uri = _inline(data, side, quality=82)
+        uri = _inline(picture, side, quality=82)
         if len(uri) <= allowance:
             break
     return uri
 
 
-def _inline(data: bytes, side: int, *, quality: int) -> str:
-    """A picture as a JPEG data URI, longest side at most `side` pixels."""
+def _opened(data: bytes, side: int) -> Image.Image:
+    """A picture decoded once, its longest side at most `side` pixels."""
     with Image.open(io.BytesIO(data)) as image:
-        small = image.convert("RGB")
+        image.draft("RGB", (side, side))  # JPEG can leave out what is not needed
+        picture = image.convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return picture
+
+
+def _inline(picture: Image.Image, side: int, *, quality: int) -> str:
+    """A picture as a JPEG data URI, longest side at most `side` pixels."""
+    small = picture.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     sink = io.BytesIO()
     small.save(sink, "JPEG", quality=quality)

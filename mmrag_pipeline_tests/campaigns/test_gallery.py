@@ -7,6 +7,9 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
+from mmrag_pipeline.campaigns import gallery
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.gallery import write_gallery
@@ -110,6 +113,20 @@ def test_an_altered_picture_is_not_shown(lay_out: LayOut, gemini: GeminiBackend)
     desk.make(gemini)
     next(desk.images.glob("*.jpg")).write_bytes(b"other")
     assert "the picture file is gone or was altered" in page(desk).text
+
+
+def test_a_page_written_again_keeps_the_small_pictures(
+    lay_out: LayOut, gemini: GeminiBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = lay_out()
+    desk.make(gemini)
+    first = page(desk).html
+    decoded: list[int] = []
+    opened = gallery._opened
+    monkeypatch.setattr(gallery, "_opened", lambda data, side: decoded.append(side) or opened(data, side))
+    assert page(desk).html == first and gallery.PICTURE_SIDES[0] not in decoded
+    next(desk.images.glob("*.json")).unlink()
+    assert page(desk).html.count("data-of=") == first.count("data-of=") - 1
 
 
 def test_left_out_products_have_their_reason(lay_out: LayOut) -> None:

@@ -1,0 +1,267 @@
+"""The rows of collections, written and read alike on Lite and on a server.
+
+What differs between them and is handled here: `delete`'s answers, merged upserts, released collections, visibility
+after a write, message sizes, lost connections, vectors of float16.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from mmrag_pipeline.ahead import ahead
+from mmrag_pipeline.index import columns
+from mmrag_pipeline.index.columns import Row
+from mmrag_pipeline.index.config import MilvusConfig
+from mmrag_pipeline.index.connection import LOAD_S, Connection
+from mmrag_pipeline.index.failures import is_too_large
+from mmrag_pipeline.index.layout import FLOAT16, INDEXES, Layout
+from mmrag_pipeline.index.schema import DYNAMIC, FIELDS, METRIC, CollectionInfo
+
+_PAGE_ROWS = 8000
+_RANGE_ROWS = 50_000
+_RANGES_AT_ONCE = 2
+_ID_RANGES = 16**8  # ids are cut into as many by their first eight digits
+_IDS_A_CALL = 1000
+_ID = re.compile(r"[0-9a-f]{1,64}")
+
+
+class StoredRows(Connection):
+    """A connection that reads and writes rows. `writing` is held for each write."""
+
+    def __init__(self, config: MilvusConfig, address: str, *, writing: Any):
+        super().__init__(config, address)
+        self.alias = config.alias
+        self._writing = writing
+        self._infos: dict[str, CollectionInfo] = {}
+
+    def info(self, name: str) -> CollectionInfo | None:
+        """What the collection says about itself; None when it isn't one of ours."""
+        properties = self._call("read", "describe_collection", name)["properties"]
+        info = CollectionInfo.from_properties(name, properties)
+        if info is not None and name != self.alias:  # the alias moves
+            self._infos[name] = info
+        return info
+
+    def _layout(self, name: str) -> Layout:
+        info = self._infos.get(name) or self.info(name)
+        if info is None:
+            raise ValueError(f"collection {name} was not made by this pipeline")
+        return info.layout
+
+    def ensure_loaded(self, name: str) -> None:
+        """Load a collection unless it is; Lite has released them all when a file is opened.
+
+        The alias is left alone: what it points to was loaded under its own name.
+        """
+        if name in self._loaded or name == self.alias:
+            return
+        if self.is_lite or str(self._call("read", "get_load_state", name)["state"]) != "Loaded":
+            self._call("load a collection", "load_collection", name, timeout=max(LOAD_S, self.config.timeout_s))
+        self._loaded.add(name)
+
+    # writing rows
+
+    def upsert(
+        self,
+        name: str,
+        rows: Iterable[Row],
+        *,
+        new: bool = False,
+        guard: Callable[[], None] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Write whole rows in messages of at most 16 MB; returns their number, `progress` gets it on the way.
+
+        `new`: the collection was made by this process, is empty, and `rows` has each id once; that is faster. `guard`
+        may raise before a message is sent. While one message travels the next is packed.
+        """
+        written = travelling = 0
+        sent: Future[None] | None = None
+
+        def arrived() -> None:
+            nonlocal written
+            if sent is not None:
+                sent.result()
+                written += travelling
+                if progress:
+                    progress(written)
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="milvus-upsert") as sender:
+            for fields, count in columns.messages(rows, vectors=self._layout(name).vectors):
+                arrived()
+                if guard:
+                    guard()
+                sent, travelling = sender.submit(self._send, name, fields, count, new=new), count
+            arrived()
+        return written
+
+    def _send(self, name: str, fields: Sequence[Any], count: int, *, new: bool) -> None:
+        with self._writing:
+            self._call("write rows", "insert" if new else "upsert", name, fields, count)
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        """Delete rows by id."""
+        for chunk in _chunks(ids):
+            with self._writing:
+                self._call("delete rows", "delete", name, ids=chunk)
+
+    def finish_writing(self, name: str, *, built: bool = False) -> None:
+        """Return when everything written is searchable at full speed; call once at the end of a write.
+
+        Lite searches unflushed rows 20 to 50 times slower, so there it flushes. A server needs a flush only
+        after a whole collection was `built`; else a strongly consistent read waits until its nodes have seen
+        the writes.
+        """
+        if self.is_lite or built:
+            with self._writing:
+                self._call("flush", "flush", name, timeout=max(LOAD_S, self.config.timeout_s))
+        self.count(name)
+
+    # reading rows
+
+    def count(self, name: str, filter: str = "") -> int:
+        """Rows that match, every finished write included."""
+        self.ensure_loaded(name)
+        options = {"filter": filter} if filter else {}
+        found = self._call(
+            "count rows", "query", name, output_fields=["count(*)"], consistency_level="Strong", **options
+        )
+        return int(found[0]["count(*)"])
+
+    def rows(self, name: str, fields: Sequence[str], filter: str = "") -> Iterator[list[Row]]:
+        """Pages of rows in order of id, every finished write included; resumes after a lost connection."""
+        self.ensure_loaded(name)
+        wanted = list(dict.fromkeys(["id", *fields]))
+        last, pages, size = "", None, _PAGE_ROWS
+
+        def next_page() -> list[Row]:
+            nonlocal pages, size
+            while True:
+                if pages is None:
+                    parts = [f"({filter})"] * bool(filter) + [f'id > "{last}"'] * bool(last)
+                    pages = self._client.query_iterator(
+                        name,
+                        batch_size=size,
+                        filter=" and ".join(parts),
+                        output_fields=wanted,
+                        consistency_level="Strong",
+                        timeout=self._call_s,
+                    )
+                try:
+                    return [dict(row) for row in pages.next()]
+                except BaseException as error:
+                    pages = None  # the next try starts a new iterator after the last row
+                    if size == 1 or not is_too_large(error):
+                        raise
+                    size = max(1, size // 4)
+
+        while page := self._patiently("read rows", next_page):
+            yield self._numbers(name, page, wanted)
+            last = page[-1]["id"]
+
+    def pairs(self, name: str, field: str, filter: str = "", *, about: int) -> Iterator[list[tuple[str, Any]]]:
+        """(id, field) of every row, finished writes included, in no order; several times faster than `rows`.
+
+        A server looks at every row for each page of an iterator, so here it is asked for large ranges of ids, two at a
+        time. Ids are digests: equal ranges hold equally many, of `about` so many in all. The first requests are on
+        their way when this returns.
+        """
+        self.ensure_loaded(name)
+        parts = max(_RANGES_AT_ONCE, round(about / _RANGE_ROWS))
+        edges = [part * _ID_RANGES // parts for part in range(parts + 1)]
+
+        def read(low: int, high: int) -> list[tuple[str, Any]]:
+            bounds = [f'id >= "{low:08x}"' if low else 'id >= ""'] + [f'id < "{high:08x}"'] * (high < _ID_RANGES)
+            options = {
+                "filter": " and ".join([f"({filter})"] * bool(filter) + bounds),
+                "output_fields": ["id", field],
+                "consistency_level": "Strong",
+                "timeout": self._call_s,
+            }
+            middle = (low + high) // 2
+            found = self.patiently("read rows", lambda client: _query(client, name, halve=middle > low, **options))
+            if found is None:
+                return read(low, middle) + read(middle, high)
+            return [(row["id"], row[field]) for row in found]
+
+        return ahead(read, list(pairwise(edges)), at_once=_RANGES_AT_ONCE)
+
+    def get(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Row]:
+        """Rows by id, every finished write included; absent ids are left out."""
+        self.ensure_loaded(name)
+        found: dict[str, Row] = {}
+        for chunk in _chunks(ids):
+            rows = self._call(
+                "read rows", "get", name, chunk, output_fields=["id", *fields], consistency_level="Strong"
+            )
+            read = self._numbers(name, [dict(row) for row in rows], fields)
+            found.update({row["id"]: row for row in read})
+        return found
+
+    def lingering_columns(self, name: str, ids: Sequence[str]) -> dict[str, Row]:
+        """By id, a null for each catalogue column of a row: Lite merges an upsert into the row that was there, so what
+        went away must be overwritten. A server replaces the row: nothing.
+        """
+        if not self.is_lite:
+            return {}
+        rows = self.get(name, ids, (DYNAMIC,))
+        return {media_id: dict.fromkeys(row.keys() - set(FIELDS)) for media_id, row in rows.items()}
+
+    def _numbers(self, name: str, rows: list[Row], fields: Sequence[str]) -> list[Row]:
+        """Vectors of float16 are read as bytes: as numbers, like those of float32."""
+        if {"embedding", "*"} & set(fields) and self._layout(name).vectors == FLOAT16:
+            for row in rows:
+                row["embedding"] = as_float16(row["embedding"])
+        return rows
+
+    def search(
+        self, name: str, vector: np.ndarray, *, limit: int, fields: Sequence[str], filter: str = ""
+    ) -> list[tuple[str, float, Row]]:
+        """(id, cosine, fields) of the nearest rows, best first."""
+        self.ensure_loaded(name)
+        layout = self._layout(name)
+        number = np.float16 if layout.vectors == FLOAT16 else np.float32
+        found = self._call(
+            "search",
+            "search",
+            name,
+            data=[np.asarray(vector, dtype=number)],
+            anns_field="embedding",
+            limit=limit,
+            filter=filter,
+            output_fields=list(fields) or ["id"],  # of none, Lite makes all of them, the vector too
+            search_params={"metric_type": METRIC, "params": INDEXES[layout.index].search(limit)},
+            consistency_level="Bounded",
+        )
+        return [(hit["id"], float(hit["distance"]), dict(hit["entity"])) for hit in found[0]]
+
+
+def _query(client: Any, name: str, *, halve: bool, **options: Any) -> list[Row] | None:
+    """None where the answer is too large and may be asked for in halves."""
+    try:
+        return client.query(name, **options)
+    except BaseException as error:
+        if halve and is_too_large(error):
+            return None
+        raise
+
+
+def as_float16(value: Any) -> np.ndarray:
+    """What pymilvus reads of a float16 vector (bytes, alone or in a list) as float32 [dim]."""
+    data = value[0] if isinstance(value, list) and value and isinstance(value[0], bytes) else value
+    return (np.frombuffer(data, dtype="<f2") if isinstance(data, bytes) else np.asarray(data)).astype(np.float32)
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Ids in pieces; pymilvus pastes them into an expression unescaped, so they must be hex."""
+    for value in ids:
+        if not _ID.fullmatch(value):
+            raise ValueError(f"{value!r} can't be a media id: ids are lower-case hex")
+    for start in range(0, len(ids), _IDS_A_CALL):
+        yield list(ids[start : start + _IDS_A_CALL])

@@ -1,0 +1,27 @@
+"""A real browser for what people look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+CHROMIUM = "MMRAG_CHROMIUM"
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium without a window; skips the test where there is none."""
+    path = os.environ.get(CHROMIUM) or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip(f"needs a browser: install chromium (Debian: apt install chromium) or name one in {CHROMIUM}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        try:
+            yield browser
+        finally:
+            browser.close()
