@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     ready_marker: bool = Field(
         False, description="Wait for a file _READY at the top of each drop instead of a quiet time."
     )
+    vanished_grace_h: float = Field(
+        72.0, ge=0, description="Hours that a drop whose folder is gone stays in the index before it is removed."
+    )
     milvus_uri: str | None = Field(
         None,
         description="http(s)://host:port of a Milvus server, or a path ending in .db for Milvus Lite; "

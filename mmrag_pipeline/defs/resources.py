@@ -38,6 +38,7 @@ def resources() -> dg.Definitions:
                 background=list(settings.background_rgb),
                 quiet_s=settings.quiet_s,
                 ready_marker=settings.ready_marker,
+                vanished_grace_h=settings.vanished_grace_h,
             ),
             "clip_encoder": ClipEncoderResource(
                 model_name=settings.clip_model,

@@ -67,7 +67,7 @@ class DagsterRuns:
             self._instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
         if result.cursor:
             storage.set_cursor_values({_CURSOR: result.cursor})
-        return [request.partition_key for request in result.run_requests or []]
+        return [request.partition_key for request in result.run_requests or [] if request.job_name == "ingest_drop"]
 
     def drops(self) -> list[str]:
         """Drops that have a partition."""

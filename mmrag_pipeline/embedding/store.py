@@ -136,6 +136,15 @@ class EmbeddingStore:
             if path.name != SUCCESS and path.name not in summary.parts:
                 path.unlink(missing_ok=True)
 
+    def remove(self, drop: str) -> None:
+        """Delete the drop's vectors under every fingerprint."""
+        for marker in list(self._store.root.glob(f"embeddings/*/{drop}/{SUCCESS}")):
+            marker.unlink(missing_ok=True)  # first: without it nobody reads the parts
+        for path in list(self._store.root.glob(f"embeddings/*/{drop}/*")):
+            path.unlink(missing_ok=True)
+        for folder in list(self._store.root.glob(f"embeddings/*/{drop}")):
+            folder.rmdir()
+
     def drops(self, fingerprint: str) -> list[str]:
         """Keys of the drops wholly embedded under this fingerprint."""
         return sorted(path.parent.name for path in self.root(fingerprint).glob(f"*/{SUCCESS}"))

@@ -42,6 +42,9 @@ class ManifestStore:
     def write(self, drop: str, table: pa.Table) -> None:
         write_table(self.path(drop), table)
 
+    def remove(self, drop: str) -> None:
+        self.path(drop).unlink(missing_ok=True)
+
     def drops(self) -> list[str]:
         """Keys of all drops that have a manifest, sorted."""
         try:

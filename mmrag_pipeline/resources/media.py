@@ -20,6 +20,7 @@ class MediaLibraryResource(dg.ConfigurableResource):
     background: list[int] = Field([255, 255, 255], description="RGB that shows through transparent pixels.")
     quiet_s: float = Field(60.0, description="Seconds without a change before a drop counts as delivered.")
     ready_marker: bool = Field(False, description="Wait for _READY in each drop instead of a quiet time.")
+    vanished_grace_h: float = Field(72.0, description="Hours that a vanished drop stays before it is removed.")
 
     def library(self) -> MediaLibrary:
         return MediaLibrary(self.root)

@@ -33,7 +33,7 @@ def test_every_asset_says_what_it_is(pipeline: Pipeline) -> None:
 
 def test_jobs_sensors_and_schedules(pipeline: Pipeline) -> None:
     loaded = defs()
-    assert {job.name for job in loaded.jobs} == {"ingest_drop", "nightly_reindex", "run_campaign"}
+    assert {job.name for job in loaded.jobs} == {"ingest_drop", "remove_drop", "nightly_reindex", "run_campaign"}
     assert {sensor.name for sensor in loaded.sensors} == {"drop_sensor"}
     assert {schedule.name for schedule in loaded.schedules} == {"nightly_reindex"}
     dg.Definitions.validate_loadable(loaded)

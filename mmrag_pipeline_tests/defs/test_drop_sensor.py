@@ -22,7 +22,7 @@ class Ticker:
 
     def __init__(self, root: Path, instance: dg.DagsterInstance):
         self.root, self.instance, self.cursor, self.said = root, instance, None, ""
-        self.settings = {"quiet_s": 0.0}  # what the tests deliver is younger than any quiet time
+        self.settings: dict[str, float] = {"quiet_s": 0.0}  # what the tests deliver is younger than any quiet time
         self.skipped = ""
 
     def tick(self) -> list[dg.RunRequest]:
@@ -115,6 +115,35 @@ def test_a_vanished_drop_is_kept_said_once_and_runs_again_when_it_comes_back(tic
     (again,) = ticker.tick()
     assert again.partition_key == "bags__2026-09"
     assert again.run_key != first["bags__2026-09"]
+
+
+def test_a_vanished_drop_is_removed_after_its_grace_period(ticker: Ticker) -> None:
+    deliver(ticker.root, "lunar", "2026-09")
+    deliver(ticker.root, "bags", "2026-09")
+    ticker.tick()
+    shutil.rmtree(ticker.root / "bags")
+    assert ticker.tick() == []
+    ticker.settings["vanished_grace_h"] = 0.0
+    (removal,) = ticker.tick()
+    assert (removal.job_name, removal.partition_key) == ("remove_drop", "bags__2026-09")
+    assert [again.run_key for again in ticker.tick()] == [removal.run_key]  # one a day, until it is removed
+    ticker.instance.delete_dynamic_partition(media_drops.name, "bags__2026-09")
+    assert ticker.tick() == []
+    deliver(ticker.root, "bags", "2026-09")
+    assert [(run.job_name, run.run_key[:15]) for run in ticker.tick()] == [("ingest_drop", "bags__2026-09@2")]
+
+
+def test_many_vanished_drops_wait_for_a_person(ticker: Ticker) -> None:
+    for number in range(20):
+        deliver(ticker.root, "lunar", f"d{number:02d}")
+    ticker.tick()
+    ticker.settings["vanished_grace_h"] = 0.0
+    for number in range(5):
+        shutil.rmtree(ticker.root / "lunar" / f"d{number:02d}")
+    assert ticker.tick() == []
+    assert "5 drops have vanished" in ticker.skipped and "run the job remove_drop" in ticker.skipped
+    deliver(ticker.root, "lunar", "d00")
+    assert [run.job_name for run in ticker.tick()] == ["remove_drop"] * 4 + ["ingest_drop"]  # a fifth of all may
 
 
 def test_a_drop_that_can_not_be_listed_keeps_no_other_waiting(ticker: Ticker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,12 @@
 
 import json
 import time
+from collections.abc import Set
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from mmrag_pipeline.defs.ingest.jobs import ingest_drop
+from mmrag_pipeline.defs.ingest.jobs import ingest_drop, remove_drop
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.listing import signature_of
@@ -22,10 +23,13 @@ NEXT = "next"
 """Where in the cursor that is noted; no drop's key lacks a double underscore."""
 SHOWN = 10
 """Drops that a tick names when they are not ready; of the others it gives the number."""
+FEW, MASS_SHARE = 3, 0.2
+"""So many drops, or such a part of all, may vanish and be removed by themselves; more look like a lost share."""
 
 
 def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryResource) -> dg.SensorResult:
-    """Cursor: JSON {drop: [signature of its listing, how many times it was delivered]}, and where to go on.
+    """Cursor: JSON {drop: [signature of its listing, how many times it was delivered]}, and where to go on; for a drop
+    that has vanished [null, deliveries, when that was seen], without the time once it is removed.
 
     A drop that is still being delivered keeps its old signature here, so the next tick looks at it again.
     """
@@ -38,21 +42,16 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
         context.log.warning("folder %s is no drop: names are lower-case letters, digits and hyphens", name)
     for name in listing.unreadable:
         context.log.warning("product line %s can't be read; its drops stay as they are", name)
+    known_keys = set(context.instance.get_dynamic_partitions(media_drops.name))
     unreadable = tuple(f"{name}__" for name in listing.unreadable)
-    for key in sorted(seen.keys() - {drop.key for drop in listing.drops}):
-        signature, deliveries = seen[key]
-        if signature is not None and not key.startswith(unreadable):
-            context.log.warning(
-                "drop %s has vanished from the library; its rows stay: to remove them, materialise it with "
-                "allow_mass_deletion: true",
-                key,
-            )
-            seen[key] = [None, deliveries]  # said once; if it comes back, it is new
-
-    requests, waiting = [], []
+    gone = seen.keys() - {drop.key for drop in listing.drops}
+    requests, held_back = _removals(
+        context, seen, {key for key in gone if not key.startswith(unreadable)}, known_keys, media_library
+    )
+    waiting: list[str] = []
     # From where the last tick stopped, and round again.
     for number, drop in enumerate(sorted(listing.drops, key=lambda drop: (drop.key < go_on_at, drop.key))):
-        full = len(requests) == MAX_DROPS_A_TICK or time.monotonic() - started > MAX_TICK_S
+        full = len(requests) >= MAX_DROPS_A_TICK or time.monotonic() - started > MAX_TICK_S
         if full and number:  # one drop at least, however slow the library is
             seen[NEXT] = drop.key
             break
@@ -62,7 +61,7 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
             context.log.warning("%s", error)  # one drop that can't be listed must not keep the others waiting
             continue
         signature = signature_of(entries)
-        known, deliveries = seen.get(drop.key, [None, 0])
+        known, deliveries, *_ = seen.get(drop.key, [None, 0])
         if signature == known:
             continue
         state = readiness(
@@ -77,17 +76,63 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
         seen[drop.key] = [signature, deliveries + 1]
         # The count keeps a drop that returns to an earlier state from being taken for a run that was made already:
         # Dagster never repeats a run key.
-        requests.append(dg.RunRequest(run_key=f"{drop.key}@{deliveries + 1}:{signature}", partition_key=drop.key))
+        run_key = f"{drop.key}@{deliveries + 1}:{signature}"
+        requests.append(dg.RunRequest(run_key=run_key, partition_key=drop.key, job_name=ingest_drop.name))
     if waiting and requests:  # else the skip reason says so
         context.log.info("%s", _waiting(waiting))
-    known_keys = set(context.instance.get_dynamic_partitions(media_drops.name))
     added = [request.partition_key for request in requests if request.partition_key not in known_keys]
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[media_drops.build_add_request(added)] if added else [],
         cursor=json.dumps(seen, separators=(",", ":")),
-        skip_reason=None if requests else _waiting(waiting) or f"{len(listing.drops)} drops, none new or changed",
+        skip_reason=None
+        if requests
+        else held_back or _waiting(waiting) or f"{len(listing.drops)} drops, none new or changed",
     )
+
+
+def _removals(
+    context: dg.SensorEvaluationContext,
+    seen: dict[str, list],
+    gone: Set[str],
+    partitions: Set[str],
+    media_library: MediaLibraryResource,
+) -> tuple[list[dg.RunRequest], str]:
+    """Requests for the drops that vanished long enough ago, and why there are none although there could be; `seen` is
+    told who vanished and who was removed.
+    """
+    now = datetime.now(UTC)
+    grace_s = media_library.vanished_grace_h * 3600
+    missing, due = 0, []
+    for key in sorted(gone):
+        signature, deliveries, *since = seen[key]
+        if key not in partitions:
+            seen[key] = [None, deliveries]  # removed; its deliveries are counted on, should it ever come back
+            continue
+        missing += 1
+        if signature is not None or not since:
+            context.log.warning(
+                "drop %s has vanished from the library; its rows stay for %g hours, then it is removed",
+                key,
+                media_library.vanished_grace_h,
+            )
+            since = [now.timestamp()]
+            seen[key] = [None, deliveries, *since]
+        if now.timestamp() - since[0] >= grace_s:
+            due.append(key)
+    if due and missing > max(FEW, MASS_SHARE * (len(seen) - len(gone) + missing)):
+        return [], (
+            f"{missing} drops have vanished, {len(due)} of them more than {media_library.vanished_grace_h:g} hours "
+            f"ago ({', '.join(due[:SHOWN])}{' ...' if len(due) > SHOWN else ''}): so many look like a share that is "
+            f"gone, so none is removed. If they are meant to go, run the job {remove_drop.name} for them."
+        )
+    return [
+        # Once a day until its partition is gone: a run that failed is no reason to forget it.
+        dg.RunRequest(
+            run_key=f"remove {key}@{seen[key][1]} {now:%Y-%m-%d}", partition_key=key, job_name=remove_drop.name
+        )
+        for key in due[:MAX_DROPS_A_TICK]
+    ], ""
 
 
 def _waiting(drops: list[str]) -> str:
@@ -104,9 +149,9 @@ def sensors() -> dg.Definitions:
     running = load_settings().autostart
     drop_sensor = dg.sensor(
         name="drop_sensor",
-        job=ingest_drop,
+        jobs=[ingest_drop, remove_drop],
         minimum_interval_seconds=30,
-        description="Requests one ingest_drop run for each new or changed drop.",
+        description="Requests one ingest_drop run for each new or changed drop, remove_drop for one long gone.",
         default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
     )(find_drops)
     return dg.Definitions(sensors=[drop_sensor])
