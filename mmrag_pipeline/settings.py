@@ -128,12 +128,17 @@ class Settings(BaseSettings):
     )
     nightly_cron: str = Field("0 2 * * *", description="When the nightly reindex runs.")
     timezone: str = Field("UTC", description="IANA timezone of the nightly reindex.")
+    alert_webhook: SecretStr | None = Field(
+        None, description="Slack-compatible webhook that is told of failed runs and an old index; default: the log."
+    )
+    alert_stale_h: float = Field(36.0, gt=0, description="Hours without a published index before that is an incident.")
+    dagster_url: str | None = Field(None, description="Address of the Dagster UI, for the links in alerts.")
     autostart: bool = Field(
         False,
         description="Start the sensor and the schedules with the deployment instead of by hand in the UI.",
     )
 
-    @field_validator("milvus_uri", "milvus_import", "gemini_base_url")
+    @field_validator("milvus_uri", "milvus_import", "gemini_base_url", "dagster_url")
     @classmethod
     def _holds_no_secret(cls, address: str | None) -> str | None:
         # Addresses are shown in the UI, in logs and by doctor; the message must not repeat this one.

@@ -1,0 +1,134 @@
+"""`alerts`: tells people about failed runs and about an index that nobody has renewed.
+
+One sensor with one cursor, not Dagster's run_failure_sensor: that one has no memory, and forty drops that fail because
+Milvus is down are one incident.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from mmrag_pipeline.alerts import Alert, Incidents, post
+from mmrag_pipeline.defs.index.assets import media_index
+from mmrag_pipeline.settings import Settings, load_settings
+
+MAX_RUNS_A_TICK = 200
+OVERLAP_S = 60.0
+"""A run's end may be written a little after that of a later one: so much is looked at twice."""
+RUNBOOK = "docs/runbook.md"
+WILL_RETRY = "dagster/will_retry"
+_ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
+
+
+def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Cursor: JSON {runs looked at until, their ids in the last minute, incidents, the publication said to be old}."""
+    settings, now = load_settings(), datetime.now(UTC)
+    state = json.loads(context.cursor) if context.cursor else {"until": now.timestamp()}
+    seen, incidents = set(state.get("seen", ())), Incidents(state.get("incidents", {}))
+    records = context.instance.get_run_records(
+        dg.RunsFilter(statuses=_ENDED, updated_after=datetime.fromtimestamp(state["until"] - OVERLAP_S, UTC)),
+        limit=MAX_RUNS_A_TICK,
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    alerts = []
+    for record in records:
+        if record.dagster_run.run_id not in seen:
+            alerts += _about_run(context.instance, record.dagster_run, incidents, settings, now)
+    until = max([state["until"], *(_ended_at(record) for record in records)])
+    recent = [r.dagster_run.run_id for r in records if _ended_at(r) >= until - OVERLAP_S]
+    published = _published_at(context.instance)
+    stale = published if published and now - published > timedelta(hours=settings.alert_stale_h) else None
+    if stale and state.get("stale") != stale.isoformat():
+        alerts.append(_about_stale_index(stale, now, settings))
+    for alert in alerts:
+        context.log.error("%s", alert)
+        if settings.alert_webhook is not None:
+            post(alert, settings.alert_webhook.get_secret_value())
+    context.update_cursor(
+        json.dumps(
+            {"until": until, "seen": recent, "incidents": incidents.known, "stale": stale.isoformat() if stale else ""}
+        )
+    )
+    return dg.SkipReason(
+        f"{len(records)} runs ended lately, {len(alerts)} alerts, {len(incidents.known)} open incidents"
+    )
+
+
+def _about_run(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, incidents: Incidents, settings: Settings, now: datetime
+) -> Iterator[Alert]:
+    partition = run.tags.get("dagster/partition", "")
+    if run.status == dg.DagsterRunStatus.SUCCESS:
+        incidents.succeeded(run.job_name, partition)
+    elif run.tags.get(WILL_RETRY) != "true":
+        sentence = _why_failed(instance, run)
+        if incidents.failed(run.job_name, partition, sentence, now=now):
+            yield Alert(
+                title=f"{_shown(run.job_name)} failed{f' for {partition}' if partition else ''}",
+                text=sentence,
+                action=f"What is live stays as it is. What to do: {RUNBOOK}.",
+                link=_link(settings, run.run_id),
+            )
+
+
+def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """The first failed step's own sentence, else the run's."""
+    for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.STEP_FAILURE).records:
+        data = record.event_log_entry.dagster_event.step_failure_data
+        if data.user_failure_data is not None:
+            return str(data.user_failure_data.description)
+        if data.error is not None:
+            cause = data.error.cause or data.error
+            return f"{record.event_log_entry.step_key}: {cause.message.strip()}"
+    for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_FAILURE).records:
+        return record.event_log_entry.dagster_event.message or "the run failed without a word"
+    return "the run failed without a word"
+
+
+def _about_stale_index(published: datetime, now: datetime, settings: Settings) -> Alert:
+    hours = (now - published).total_seconds() / 3600
+    return Alert(
+        title="the live index is old",
+        text=f"media_index was last materialised {hours:.0f} hours ago ({published:%Y-%m-%d %H:%M} UTC); "
+        f"{settings.alert_stale_h:g} hours is the limit (MMRAG_ALERT_STALE_H).",
+        action=f"See why nightly_reindex did not run or did not finish. What to do: {RUNBOOK}.",
+        link=settings.dagster_url or "",
+    )
+
+
+def _published_at(instance: dg.DagsterInstance) -> datetime | None:
+    event = instance.get_latest_materialization_event(media_index.key)
+    return datetime.fromtimestamp(event.timestamp, UTC) if event else None
+
+
+def _ended_at(record: dg.RunRecord) -> float:
+    return record.update_timestamp.replace(tzinfo=UTC).timestamp()
+
+
+def _shown(job: str) -> str:
+    return "a materialisation" if job.startswith("__ASSET_JOB") else job
+
+
+def _link(settings: Settings, run_id: str) -> str:
+    return f"{settings.dagster_url.rstrip('/')}/runs/{run_id}" if settings.dagster_url else f"run {run_id}"
+
+
+@dg.definitions
+def sensors() -> dg.Definitions:
+    """The sensor of alerts, started with the deployment when MMRAG_AUTOSTART says so."""
+    running = load_settings().autostart
+    return dg.Definitions(
+        sensors=[
+            dg.SensorDefinition(
+                name="alerts",
+                evaluation_fn=watch,
+                minimum_interval_seconds=60,
+                description="One message an incident (a failed run, an old index) to MMRAG_ALERT_WEBHOOK or the log.",
+                default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+            )
+        ]
+    )

@@ -1,0 +1,212 @@
+"""Alerts: one message an incident, to a real webhook, and never its address in a log."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmrag_pipeline.alerts import QUIET_FOR, Alert, Incidents, post
+from mmrag_pipeline.defs.operate import sensors
+from mmrag_pipeline.errors import Unavailable
+
+NOW = datetime(2026, 11, 27, 3, tzinfo=UTC)
+
+
+class Channel:
+    """A webhook that keeps what it is sent and answers with `status`."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.status = 200
+        channel = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                assert self.headers["Content-Type"] == "application/json" and list(body) == ["text"]
+                channel.said.append(body["text"])
+                self.send_response(channel.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self._server.server_port}/services/T0/B0/very-secret"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Channel]:
+    channel = Channel()
+    monkeypatch.setenv("MMRAG_ALERT_WEBHOOK", channel.address)
+    yield channel
+    channel.close()
+
+
+parts = dg.StaticPartitionsDefinition(["a", "b", "c"])
+works: set[str] = set()
+
+
+@dg.op
+def fragile(context: dg.OpExecutionContext) -> None:
+    if context.partition_key not in works:
+        raise dg.Failure(f"drop {context.partition_key} can't be read: mount <the share>", allow_retries=False)
+
+
+@dg.job(partitions_def=parts)
+def nightly():
+    fragile()
+
+
+class Watch:
+    """Runs a job on a real instance and ticks the sensor, as the daemon does."""
+
+    def __init__(self, instance: dg.DagsterInstance):
+        self.instance, self.logged = instance, ""
+        self.cursor: str | None = None
+        self.tick()
+
+    def run(self, partition: str, **tags: str) -> str:
+        return nightly.execute_in_process(
+            instance=self.instance, partition_key=partition, raise_on_error=False, tags=tags
+        ).run_id
+
+    def tick(self) -> str:
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            logged: list[str] = []
+            context.log.error = lambda text, *values: logged.append(text % values)
+            said = sensors.watch(context).skip_message
+            self.logged, self.cursor = "\n".join(logged), context.cursor
+        return said
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    works.clear()
+    with dg.instance_for_test() as instance:
+        yield Watch(instance)
+
+
+def test_a_failed_run_is_said_once_with_its_sentence_and_where_to_look(
+    watch: Watch, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMRAG_DAGSTER_URL", "http://dagster.example/")
+    run_id = watch.run("a")
+    watch.tick()
+    (said,) = channel.said
+    assert said.startswith("*nightly failed for a*\ndrop a can't be read: mount &lt;the share&gt;")
+    assert "docs/runbook.md" in said and said.endswith(f"http://dagster.example/runs/{run_id}")
+    watch.tick()
+    assert len(channel.said) == 1
+    assert "very-secret" not in watch.cursor + watch.logged
+
+
+def test_many_partitions_that_fail_alike_are_one_incident_until_all_work(watch: Watch, channel: Channel) -> None:
+    for partition in "abc":
+        watch.run(partition)
+    assert watch.tick() == "3 runs ended lately, 1 alerts, 1 open incidents"
+    works.update("ab")
+    watch.run("a")
+    watch.run("b")
+    watch.run("c")
+    watch.tick()
+    assert len(channel.said) == 1
+    works.add("c")
+    watch.run("c")
+    assert watch.tick().endswith("0 open incidents")
+    works.clear()
+    watch.run("a")
+    watch.tick()
+    assert len(channel.said) == 2
+
+
+def test_a_run_that_is_tried_again_is_not_said(watch: Watch, channel: Channel) -> None:
+    watch.run("a", **{sensors.WILL_RETRY: "true"})
+    watch.tick()
+    assert channel.said == []
+
+
+def test_without_a_webhook_the_log_has_it(watch: Watch) -> None:
+    watch.run("a")
+    watch.tick()
+    assert watch.logged.startswith("nightly failed for a\ndrop a can't be read: mount <the share>")
+
+
+def test_what_failed_before_the_sensor_was_switched_on_is_not_said(channel: Channel) -> None:
+    with dg.instance_for_test() as instance:
+        nightly.execute_in_process(instance=instance, partition_key="a", raise_on_error=False)
+        late = Watch(instance)
+    assert channel.said == [] and late.logged == ""
+
+
+def test_an_old_index_is_said_once_and_again_when_it_is_old_again(
+    watch: Watch, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.tick()
+    assert channel.said == []  # nothing was ever published: there is nothing to be old
+
+    @dg.asset(name="media_index")
+    def published() -> None: ...
+
+    dg.materialize([published], instance=watch.instance)
+    watch.tick()
+    assert channel.said == []
+    monkeypatch.setenv("MMRAG_ALERT_STALE_H", "0.0000001")
+    watch.tick()
+    watch.tick()
+    assert len(channel.said) == 1 and "*the live index is old*\nmedia_index was last materialised" in channel.said[0]
+    dg.materialize([published], instance=watch.instance)
+    watch.tick()
+    assert len(channel.said) == 2
+
+
+def test_a_webhook_that_fails_is_told_of_again_and_its_address_is_nowhere(watch: Watch, channel: Channel) -> None:
+    watch.run("a")
+    channel.status = 500
+    before = watch.cursor
+    with pytest.raises(Unavailable, match="HTTP 500") as error:
+        watch.tick()
+    assert "very-secret" not in f"{error.value!r}{error.value.__cause__!r}" and watch.cursor == before
+    channel.status = 200
+    watch.tick()
+    assert len(channel.said) == 2
+
+
+def test_no_webhook_at_the_address() -> None:
+    with pytest.raises(Unavailable, match=r"took no alert \(ConnectError\)") as error:
+        post(Alert("a", "b", "c"), "http://127.0.0.1:9/very-secret")
+    assert "very-secret" not in str(error.value) and error.value.__suppress_context__
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans()), max_size=30))
+def test_an_incident_is_open_exactly_while_a_partition_has_failed_last(history: list[tuple[str, str, bool]]) -> None:
+    incidents, last = Incidents(), {}
+    for job, partition, failed in history:
+        last[job, partition] = failed
+        if failed:
+            said = incidents.failed(job, partition, f"{partition} is gone", now=NOW)
+            assert said == (sum(bool(v) for (j, _), v in last.items() if j == job) == 1) or not said
+        else:
+            incidents.succeeded(job, partition)
+    assert {incident["job"] for incident in incidents.known.values()} == {job for (job, _), bad in last.items() if bad}
+
+
+def test_an_incident_that_goes_on_is_said_again_the_next_day() -> None:
+    incidents = Incidents()
+    assert incidents.failed("nightly", "", "down", now=NOW)
+    assert not incidents.failed("nightly", "", "down", now=NOW + QUIET_FOR - timedelta(seconds=1))
+    assert incidents.failed("nightly", "", "down", now=NOW + QUIET_FOR)
+    assert incidents.failed("nightly", "", "another reason", now=NOW)
