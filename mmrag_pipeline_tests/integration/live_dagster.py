@@ -1,0 +1,278 @@
+"""A live Dagster: code server, webserver and daemon as three processes, driven as the UI drives them (GraphQL)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+READY_S = 120.0
+LOCATION, REPOSITORY = "mmrag_pipeline", "__repository__"
+OVER = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+class GraphqlError(RuntimeError):
+    """The webserver answered with an error."""
+
+
+@dataclass(frozen=True)
+class Run:
+    id: str
+    job: str
+    status: str
+    tags: dict[str, str]
+
+    @property
+    def partition(self) -> str:
+        return self.tags.get("dagster/partition", "")
+
+
+class LiveDagster:
+    """Processes under one DAGSTER_HOME. Each may be killed and started again."""
+
+    def __init__(self, home: Path, environment: Mapping[str, str]):
+        self.home = home
+        home.mkdir(parents=True, exist_ok=True)
+        config = home / "dagster.yaml"
+        if not config.exists():
+            config.write_text((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
+        self._code_port, self._web_port = _free_ports(2)
+        self._environment = os.environ | environment | {"DAGSTER_HOME": str(home)}
+        self._workspace = home / "workspace.yaml"
+        self._workspace.write_text(
+            f"load_from:\n- grpc_server: {{host: 127.0.0.1, port: {self._code_port}, location_name: {LOCATION}}}\n"
+        )
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._web_port}"
+
+    # processes
+
+    def start(self, name: str) -> None:
+        """Start one of `code`, `webserver`, `daemon`, `daemon-2`; returns when it answers where it can be asked."""
+        tools, host = Path(sys.executable).parent, "127.0.0.1"
+        code, web, workspace = str(self._code_port), str(self._web_port), self._workspace
+        command: list[str | Path] = {
+            "code": [
+                tools / "dagster",
+                "code-server",
+                "start",
+                "-h",
+                host,
+                "-p",
+                code,
+                "-m",
+                "mmrag_pipeline.definitions",
+            ],
+            "webserver": [tools / "dagster-webserver", "-h", host, "-p", web, "-w", workspace],
+            "daemon": [tools / "dagster-daemon", "run", "-w", workspace],
+        }[name.partition("-")[0]]
+        with open(self.home / f"{name}.log", "ab") as log:
+            self._processes[name] = subprocess.Popen(
+                command,
+                cwd=self.home,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        if name == "code":
+            check = [tools / "dagster", "api", "grpc-health-check", "-p", code]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            self._until(name, lambda: subprocess.run(check, env=self._environment, **quiet).returncode == 0)
+        elif name == "webserver":
+            self._until(name, self._serves)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to the process and everything that it started."""
+        process = self._processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        for name in list(self._processes):
+            self.kill(name)
+
+    def log(self, name: str) -> str:
+        return (self.home / f"{name}.log").read_text(errors="replace")
+
+    def _until(self, name: str, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_S
+        while not ready():
+            if self._processes[name].poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{name} did not start:\n{self.log(name)[-3000:]}")
+            time.sleep(0.3)
+
+    def _serves(self) -> bool:
+        try:
+            answer = self.ask("{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
+        except (OSError, GraphqlError):
+            return False
+        entries = answer["workspaceOrError"].get("locationEntries", [])
+        return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
+
+    # what a person does in the UI
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """One GraphQL request; returns `data`.
+
+        Raises:
+            GraphqlError: the answer holds errors.
+        """
+        request = urllib.request.Request(
+            f"{self.address}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            body = json.load(answer)
+        if body.get("errors"):
+            raise GraphqlError(json.dumps(body["errors"])[:2000])
+        return body["data"]
+
+    def switch_on_sensor(self, name: str) -> None:
+        self._mutate(
+            "mutation($s: SensorSelector!) { done: startSensor(sensorSelector: $s) { __typename"
+            " ... on PythonError { message } } }",
+            s=_selector("sensorName", name),
+        )
+
+    def switch_on_schedule(self, name: str) -> None:
+        self._mutate(
+            "mutation($s: ScheduleSelector!) { done: startSchedule(scheduleSelector: $s) { __typename"
+            " ... on PythonError { message } } }",
+            s=_selector("scheduleName", name),
+        )
+
+    def evaluate_schedule(self, name: str, at: float) -> list[dict[str, Any]]:
+        """What a tick at a time (seconds since the epoch) would request: the UI's "Test schedule"."""
+        answer = self._mutate(
+            "mutation($s: ScheduleSelector!, $t: Float) { done: scheduleDryRun(selectorData: $s, timestamp: $t) {"
+            " __typename ... on PythonError { message } ... on DryRunInstigationTick { evaluationResult {"
+            " error { message } runRequests { runKey jobName tags { key value } } } } } }",
+            s=_selector("scheduleName", name),
+            t=at,
+        )
+        result = answer["evaluationResult"]
+        if result["error"]:
+            raise GraphqlError(result["error"]["message"])
+        return result["runRequests"]
+
+    def launch(self, job: str, *, partition: str = "", config: Mapping[str, Any] | None = None) -> str:
+        """Launch a job; returns its run id."""
+        tags = [{"key": "dagster/partition", "value": partition}] if partition else []
+        answer = self._mutate(
+            "mutation($p: ExecutionParams!) { done: launchRun(executionParams: $p) { __typename"
+            " ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }"
+            " ... on RunConfigValidationInvalid { errors { message } } } }",
+            p={
+                "selector": _selector("jobName", job),
+                "runConfigData": dict(config or {}),
+                "executionMetadata": {"tags": tags},
+            },
+        )
+        return answer["run"]["runId"]
+
+    def backfill(self, assets: Sequence[str], partitions: Sequence[str]) -> str:
+        """Launch a backfill of assets as the UI's dialog does; returns its id."""
+        answer = self._mutate(
+            "mutation($p: LaunchBackfillParams!) { done: launchPartitionBackfill(backfillParams: $p) { __typename"
+            " ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
+            p={"assetSelection": [{"path": [name]} for name in assets], "partitionNames": list(partitions)},
+        )
+        return answer["backfillId"]
+
+    def backfill_status(self, backfill: str) -> str:
+        query = (
+            "query($id: String!) { partitionBackfillOrError(backfillId: $id) { __typename"
+            " ... on PartitionBackfill { status } ... on PythonError { message } } }"
+        )
+        return self.ask(query, id=backfill)["partitionBackfillOrError"].get("status", "")
+
+    def runs(self, job: str | None = None) -> list[Run]:
+        """All runs, or those of a job, newest first."""
+        answer = self.ask(
+            "query($f: RunsFilter) { runsOrError(filter: $f, limit: 1000) { ... on Runs { results {"
+            " runId jobName status tags { key value } } } ... on PythonError { message } } }",
+            f={"pipelineName": job} if job else {},
+        )
+        return [
+            Run(run["runId"], run["jobName"], run["status"], {tag["key"]: tag["value"] for tag in run["tags"]})
+            for run in answer["runsOrError"]["results"]
+        ]
+
+    def run(self, run_id: str) -> Run:
+        return next(run for run in self.runs() if run.id == run_id)
+
+    def finished(self, run_id: str, *, within_s: float = 300) -> Run:
+        """Wait for a run to end, however it does."""
+        return self.wait_for(
+            lambda: (run := self.run(run_id)).status in OVER and run, f"run {run_id} ends", within_s=within_s
+        )
+
+    def wait_for(self, true: Callable[[], Any], what: str, *, within_s: float = 300) -> Any:
+        """Ask until the answer is true; returns it.
+
+        Raises:
+            TimeoutError: with what the processes said last.
+        """
+        deadline = time.monotonic() + within_s
+        while True:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):  # a process that is being restarted
+                if answer := true():
+                    return answer
+            if time.monotonic() > deadline:
+                said = "\n".join(f"--- {name}\n{self.log(name)[-1500:]}" for name in self._processes)
+                raise TimeoutError(f"waited {within_s:g} s until {what}\n{said}")
+            time.sleep(1.0)
+
+    def _mutate(self, mutation: str, **variables: Any) -> dict[str, Any]:
+        done = self.ask(mutation, **variables)["done"]
+        if "Error" in done["__typename"] or "Invalid" in done["__typename"] or "NotFound" in done["__typename"]:
+            raise GraphqlError(json.dumps(done))
+        return done
+
+
+@contextlib.contextmanager
+def live_dagster(home: Path, environment: Mapping[str, str]) -> Iterator[LiveDagster]:
+    """All three processes, killed on the way out."""
+    dagster = LiveDagster(home, environment)
+    try:
+        for name in ("code", "webserver", "daemon"):
+            dagster.start(name)
+        yield dagster
+    finally:
+        dagster.stop()
+
+
+def _selector(key: str, name: str) -> dict[str, str]:
+    return {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY, key: name}
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
