@@ -154,6 +154,24 @@ class LiveDagster:
             s=_selector("sensorName", name),
         )
 
+    def switch_off_sensor(self, name: str) -> None:
+        self._switch_off("sensor", self._instigator("sensor", name))
+
+    def switch_off_schedule(self, name: str) -> None:
+        self._switch_off("schedule", self._instigator("schedule", name))
+
+    def add_partition(self, partitions: str, key: str) -> None:
+        """Add a key as the UI's "Add a partition" does."""
+        repository = {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY}
+        self._mutate(
+            "mutation($r: RepositorySelector!, $d: String!, $k: String!) { done: addDynamicPartition("
+            "repositorySelector: $r, partitionsDefName: $d, partitionKey: $k) { __typename"
+            " ... on PythonError { message } } }",
+            r=repository,
+            d=partitions,
+            k=key,
+        )
+
     def switch_on_schedule(self, name: str) -> None:
         self._mutate(
             "mutation($s: ScheduleSelector!) { done: startSchedule(scheduleSelector: $s) { __typename"
@@ -242,6 +260,23 @@ class LiveDagster:
                 said = "\n".join(f"--- {name}\n{self.log(name)[-1500:]}" for name in self._processes)
                 raise TimeoutError(f"waited {within_s:g} s until {what}\n{said}")
             time.sleep(1.0)
+
+    def _instigator(self, kind: str, name: str) -> str:
+        """The id that the mutations for switching off want."""
+        key, type_ = f"{kind}Name", kind.capitalize()
+        answer = self.ask(
+            f"query($s: {type_}Selector!) {{ found: {kind}OrError({kind}Selector: $s) {{ ... on {type_} {{"
+            f" {kind}State {{ id }} }} }} }}",
+            s=_selector(key, name),
+        )
+        return answer["found"][f"{kind}State"]["id"]
+
+    def _switch_off(self, kind: str, state: str) -> None:
+        mutation = "stopSensor" if kind == "sensor" else "stopRunningSchedule"
+        self._mutate(
+            f"mutation($id: String) {{ done: {mutation}(id: $id) {{ __typename ... on PythonError {{ message }} }} }}",
+            id=state,
+        )
 
     def _mutate(self, mutation: str, **variables: Any) -> dict[str, Any]:
         done = self.ask(mutation, **variables)["done"]

@@ -1,0 +1,1 @@
+"""`make e2e`: the three ways of use and the faults, played on a live Dagster and a real Milvus server."""

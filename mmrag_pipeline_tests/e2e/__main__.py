@@ -1,0 +1,43 @@
+"""Play the story; one line an act, a table at the end, exit code 1 when an act failed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mmrag_pipeline_tests.e2e.acts import STORY
+from mmrag_pipeline_tests.e2e.stage import Played, play, set_stage
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m mmrag_pipeline_tests.e2e")
+    parser.add_argument("--keep", type=Path, help="an empty folder to play in, which is kept; default: a temporary one")
+    parser.add_argument("--only", action="append", default=[], help="play acts whose name holds this (repeatable)")
+    options = parser.parse_args()
+    console = Console()
+    acts = {name: act for name, act in STORY.items() if not options.only or any(word in name for word in options.only)}
+    played: list[Played] = []
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary, set_stage(options.keep or Path(temporary)) as stage:
+        console.print(f"the UI is at {stage.dagster.address}, everything else in {stage.root}", highlight=False)
+        for name, act in acts.items():
+            played.append(play(name, act, stage))
+            line = played[-1]
+            console.print(
+                f"{'ok  ' if line.passed else 'FAIL'} {line.seconds:5.0f} s  {name}: {line.told}", highlight=False
+            )
+    table = Table("act", "seconds", "result", title=f"{len(played)} acts in {time.monotonic() - started:.0f} s")
+    for line in played:
+        table.add_row(line.act, f"{line.seconds:.0f}", "ok" if line.passed else "[red]failed[/]")
+    console.print(table)
+    return int(not all(line.passed for line in played))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
