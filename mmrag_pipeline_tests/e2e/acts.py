@@ -11,7 +11,7 @@ from pathlib import Path
 from mmrag_pipeline.find import find
 from mmrag_pipeline_tests.e2e.stage import Stage
 
-FIVE = ["bags__2026-08", "watches__2026-08", "lunar__2026-09", "watches__2026-10", "lunar__2026-10"]
+FIVE = ["bags__2026-08", "watches__2026-08", "lunar__2026-09", "shoes__2026-09", "home__2026-09"]
 LINE, DROPS = "stripes", 40
 ASSETS = ["drop_manifest", "clip_embeddings", "drop_vectors"]
 
@@ -46,7 +46,7 @@ def one_changes_one_vanishes(stage: Stage) -> None:
 
 
 def two_in_the_morning(stage: Stage) -> None:
-    """The nightly schedule, evaluated at its next 02:00, requests one run, and that one publishes; the next is quiet."""
+    """The nightly schedule, evaluated at its next 02:00, requests one run; it publishes, and the next one is quiet."""
     now = datetime.now(UTC)
     at = datetime(now.year, now.month, now.day, 2, tzinfo=UTC) + timedelta(days=1)
     (request,) = stage.dagster.evaluate_schedule("nightly_reindex", at.timestamp())
