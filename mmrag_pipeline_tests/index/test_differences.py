@@ -1,4 +1,4 @@
-"""Where Milvus Lite and a server differ, the adapter makes them alike; docs/index.md lists where and by which test."""
+"""Where Milvus Lite and a server differ, the adapter makes them alike; docs/milvus.md lists where and by which test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmrag_pipeline.index.search import SearchRequest, search
 from mmrag_pipeline.index.status import live_ids
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item
 
-DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "index.md"
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "milvus.md"
 TESTS = Path(__file__).resolve().parent
 ENCODER = FakeEncoder()
 GOLD = WATCHES.id_of("gold.jpg")

@@ -27,7 +27,7 @@ from mmrag_pipeline_tests.integration.milvus_server import running_server
 
 on_the_server = pytest.mark.parametrize("milvus_config", [SERVER], indirect=True)
 
-DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "index.md"
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "milvus.md"
 READS = {"Global": ["DescribeAlias", "ListAliases"], "Collection": ["Load", "Query", "Search"]}
 ALL = {
     "Global": ["DescribeAlias", "ListAliases", "CreateAlias", "CreateCollection", "DropCollection"],
