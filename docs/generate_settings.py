@@ -8,8 +8,8 @@ from mmrag_pipeline.settings import Settings, variable
 
 HEAD = """# Settings
 
-One environment variable each, or a line in `.env` in the folder that the process starts in. `mmrag doctor` prints all of
-them as they are in force, secrets masked. This page is written by `docs/generate_settings.py` from the code.
+One environment variable each, or a line in `.env` in the folder that the process starts in. `mmrag doctor` prints all
+of them as they are in force, secrets masked. This page is written by `docs/generate_settings.py` from the code.
 
 | variable | default | |
 | --- | --- | --- |
@@ -22,7 +22,8 @@ def page() -> str:
     for name, field in Settings.model_fields.items():
         default = str(field.default).lower() if isinstance(field.default, bool) else field.default
         shown = "none" if default is None else f"`{default}`"
-        rows.append(f"| `{variable(name)}` | {shown} | {field.description} |\n".replace("<", "&lt;"))
+        said = (field.description or "").replace("<", "&lt;").replace("*", "\\*")
+        rows.append(f"| `{variable(name)}` | {shown} | {said} |\n")
     return HEAD + "".join(rows)
 
 
