@@ -1,4 +1,4 @@
-"""Rows as the columns of one Milvus message, packed several times faster than pymilvus packs dicts."""
+"""Rows as the columns of one Milvus message, packed and read several times faster than pymilvus does it by dicts."""
 
 from __future__ import annotations
 
@@ -118,6 +118,25 @@ def insert(client: MilvusClient, name: str, fields: Sequence[FieldData], count: 
     request = InsertRequest(collection_name=name, fields_data=fields, num_rows=count)
     metadata = _api_level_md(client._generate_call_context())
     check_status(client._get_connection()._stub.Insert(request, timeout=timeout, metadata=metadata).status)
+
+
+def pairs(client: MilvusClient, name: str, field: str, *, filter: str, timeout: float) -> list[tuple[str, Any]]:
+    """(id, scalar field) of every row that matches, finished writes included.
+
+    Raises:
+        MilvusException, grpc.RpcError: as pymilvus's own `query` does.
+    """
+    from pymilvus.client.call_context import _api_level_md
+    from pymilvus.client.utils import check_status
+    from pymilvus.grpc_gen.milvus_pb2 import QueryRequest
+
+    # consistency level 0 is Strong, for which the server takes the newest timestamp itself
+    request = QueryRequest(collection_name=name, expr=filter, output_fields=["id", field], consistency_level=0)
+    metadata = _api_level_md(client._generate_call_context())
+    answer = client._get_connection()._stub.Query(request, timeout=timeout, metadata=metadata)
+    check_status(answer.status)
+    found = {each.field_name: getattr(each.scalars, each.scalars.WhichOneof("data")) for each in answer.fields_data}
+    return list(zip(found["id"].data, found[field].data, strict=True)) if found else []
 
 
 def messages(rows: Iterable[Row], *, vectors: str) -> Iterator[tuple[list[FieldData], int]]:

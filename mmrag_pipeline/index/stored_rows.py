@@ -166,7 +166,7 @@ class StoredRows(Connection):
             last = page[-1]["id"]
 
     def pairs(self, name: str, field: str, filter: str = "", *, about: int) -> Iterator[list[tuple[str, Any]]]:
-        """(id, field) of every row, finished writes included, in no order; several times faster than `rows`.
+        """(id, scalar field) of every row, finished writes included, in no order; many times faster than `rows`.
 
         A server looks at every row for each page of an iterator, so here it is asked for large ranges of ids, two at a
         time. Ids are digests: equal ranges hold equally many, of `about` so many in all. The first requests are on
@@ -178,17 +178,19 @@ class StoredRows(Connection):
 
         def read(low: int, high: int) -> list[tuple[str, Any]]:
             bounds = [f'id >= "{low:08x}"' if low else 'id >= ""'] + [f'id < "{high:08x}"'] * (high < _ID_RANGES)
-            options = {
-                "filter": " and ".join([f"({filter})"] * bool(filter) + bounds),
-                "output_fields": ["id", field],
-                "consistency_level": "Strong",
-                "timeout": self._call_s,
-            }
+            wanted = " and ".join([f"({filter})"] * bool(filter) + bounds)
             middle = (low + high) // 2
-            found = self.patiently("read rows", lambda client: _query(client, name, halve=middle > low, **options))
-            if found is None:
-                return read(low, middle) + read(middle, high)
-            return [(row["id"], row[field]) for row in found]
+
+            def ask(client: Any) -> list[tuple[str, Any]] | None:
+                try:
+                    return columns.pairs(client, name, field, filter=wanted, timeout=self._call_s)
+                except BaseException as error:
+                    if middle > low and is_too_large(error):
+                        return None
+                    raise
+
+            found = self.patiently("read rows", ask)
+            return found if found is not None else read(low, middle) + read(middle, high)
 
         return ahead(read, list(pairwise(edges)), at_once=_RANGES_AT_ONCE)
 
@@ -240,16 +242,6 @@ class StoredRows(Connection):
             consistency_level="Bounded",
         )
         return [(hit["id"], float(hit["distance"]), dict(hit["entity"])) for hit in found[0]]
-
-
-def _query(client: Any, name: str, *, halve: bool, **options: Any) -> list[Row] | None:
-    """None where the answer is too large and may be asked for in halves."""
-    try:
-        return client.query(name, **options)
-    except BaseException as error:
-        if halve and is_too_large(error):
-            return None
-        raise
 
 
 def as_float16(value: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index import milvus as milvus_module
+from mmrag_pipeline.index import columns
 from mmrag_pipeline.index.layout import Layout
 from mmrag_pipeline.index.milvus import Milvus, MilvusConfig, connect
 from mmrag_pipeline.index.rebuild import check_staged, publish, stage
@@ -206,14 +206,16 @@ def test_messages_and_answers_of_more_than_64_mib_are_split(milvus, sync):
 @pytest.mark.parametrize("about", [0, 30, 200_000])
 def test_ranges_of_ids_that_are_too_large_are_halved_and_every_row_comes_once(milvus, sync, monkeypatch, about):
     live = sync(WATCHES.add({f"{number}.jpg": Item("golden watch") for number in range(30)})).collection
-    ask = milvus_module._query
+    from pymilvus import MilvusException
 
-    def at_most_three(client, name, *, halve, **options):
-        assert halve
-        found = ask(client, name, halve=halve, **options)
-        return found if len(found) <= 3 else None
+    ask = columns.pairs
 
-    monkeypatch.setattr(milvus_module, "_query", at_most_three)
+    def at_most_three(*args, **options):
+        if len(found := ask(*args, **options)) > 3:
+            raise MilvusException(message="query results exceed the limit size 3")
+        return found
+
+    monkeypatch.setattr(columns, "pairs", at_most_three)
     pairs = [pair for some in milvus.pairs(live, "filename", about=about) for pair in some]
     rows = {row["id"]: row["filename"] for page in milvus.rows(live, ("filename",)) for row in page}
     assert len(pairs) == len(rows) == 34 and dict(pairs) == rows
