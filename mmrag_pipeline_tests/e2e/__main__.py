@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmrag_pipeline_tests.e2e.acts import STORY
+from mmrag_pipeline_tests.e2e.faults import FAULTS
 from mmrag_pipeline_tests.e2e.stage import Played, play, set_stage
 
 
@@ -21,7 +22,11 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="play acts whose name holds this (repeatable)")
     options = parser.parse_args()
     console = Console()
-    acts = {name: act for name, act in STORY.items() if not options.only or any(word in name for word in options.only)}
+    acts = {
+        name: act
+        for name, act in (STORY | FAULTS).items()
+        if not options.only or any(word in name for word in options.only)
+    }
     played: list[Played] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary, set_stage(options.keep or Path(temporary)) as stage:

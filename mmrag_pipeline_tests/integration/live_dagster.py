@@ -239,6 +239,25 @@ class LiveDagster:
     def run(self, run_id: str) -> Run:
         return next(run for run in self.runs() if run.id == run_id)
 
+    def step_started(self, run_id: str, step: str) -> bool:
+        """Whether a step of a run has begun."""
+        query = (
+            "query($id: ID!) { runOrError(runId: $id) { ... on Run { stepStats { stepKey startTime } }"
+            " ... on PythonError { message } } }"
+        )
+        stats = self.ask(query, id=run_id)["runOrError"].get("stepStats") or []
+        return any(stat["stepKey"] == step and stat["startTime"] for stat in stats)
+
+    def last_tick_error(self, sensor: str) -> str:
+        """What the newest tick of a sensor failed with; empty when it did not."""
+        answer = self.ask(
+            "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { sensorState {"
+            " ticks(limit: 1) { status error { message } } } } } }",
+            s=_selector("sensorName", sensor),
+        )
+        (tick, *_) = answer["sensorOrError"]["sensorState"]["ticks"] or [{"error": None}]
+        return tick["error"]["message"] if tick["error"] else ""
+
     def finished(self, run_id: str, *, within_s: float = 300) -> Run:
         """Wait for a run to end, however it does."""
         return self.wait_for(
