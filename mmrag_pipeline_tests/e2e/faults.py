@@ -100,7 +100,7 @@ def a_drop_changes_while_it_is_embedded(stage: Stage) -> None:
 
 
 def the_share_is_not_mounted(stage: Stage) -> None:
-    """The library's folder is empty at 02:00: nothing is removed, the sensor says it, and when it is back all is well."""
+    """The library's folder is empty at 02:00: nothing is removed, the sensor says it; when it is back all is well."""
     away = stage.media.with_name("media-away")
     before = stage.status().live.rows
     stage.media.rename(away)
