@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,7 +70,7 @@ class Incidents:
 
     def failed(self, job: str, partition: str, sentence: str, *, now: datetime) -> bool:
         """Note a failure; whether it has to be said."""
-        plain = sentence.replace(partition, "*") if partition else sentence
+        plain = re.sub(rf"(?<![\w-]){re.escape(partition)}(?![\w-])", "*", sentence) if partition else sentence
         name = hashlib.sha256(f"{job}\n{plain}".encode()).hexdigest()[:16]
         incident = self.known.setdefault(name, {"job": job, "partitions": [], "said": 0.0})
         if partition not in incident["partitions"]:

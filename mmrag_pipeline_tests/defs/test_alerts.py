@@ -61,7 +61,7 @@ works: set[str] = set()
 
 
 @dg.op
-def fragile(context: dg.OpExecutionContext) -> None:
+def fragile(context) -> None:
     if context.partition_key not in works:
         raise dg.Failure(f"drop {context.partition_key} can't be read: mount <the share>", allow_retries=False)
 

@@ -55,18 +55,22 @@ def test_an_empty_library_removes_nothing(pipeline: Pipeline) -> None:
     assert pipeline.status().live.rows == 2
 
 
-@pytest.mark.parametrize("step", ["write", "remove"])
-def test_a_killed_removal_goes_on(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def stopped(*_: object) -> None:
+    raise UserError("stopped here")  # not retried, so nobody waits for it
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["mmrag_pipeline.removal.sync_drop", "mmrag_pipeline.removal.EmbeddingStore.remove"],
+)
+def test_a_removal_that_was_stopped_goes_on(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     pipeline.deliver(KEPT, TWO)
     pipeline.deliver(GONE, OTHERS)
     pipeline.ingest()
     pipeline.remove(GONE)
-    place = f"mmrag_pipeline.media.manifest_store.ManifestStore.{step}"
-    if step == "remove":
-        place = "mmrag_pipeline.embedding.store.EmbeddingStore.remove"
     with monkeypatch.context() as patched:
-        patched.setattr(place, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(BaseException):  # noqa: B017 - Dagster decides what an interrupted run raises
+        patched.setattr(step, lambda *_, **__: stopped())
+        with pytest.raises(UserError, match="stopped here"):
             pipeline.run("remove_drop", GONE)
     assert GONE in partitions(pipeline)
     pipeline.run("nightly_reindex")

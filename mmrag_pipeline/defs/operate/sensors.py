@@ -26,7 +26,8 @@ _ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
 def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Cursor: JSON {runs looked at until, their ids in the last minute, incidents, the publication said to be old}."""
     settings, now = load_settings(), datetime.now(UTC)
-    state = json.loads(context.cursor) if context.cursor else {"until": now.timestamp()}
+    # What failed before it was switched on is known, or too old to wake anybody for.
+    state = json.loads(context.cursor) if context.cursor else {"until": now.timestamp() + OVERLAP_S}
     seen, incidents = set(state.get("seen", ())), Incidents(state.get("incidents", {}))
     records = context.instance.get_run_records(
         dg.RunsFilter(statuses=_ENDED, updated_after=datetime.fromtimestamp(state["until"] - OVERLAP_S, UTC)),
