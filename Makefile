@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all lint bench
+.PHONY: help install demo dev test test-all e2e lint docs bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,12 @@ test: install ## The test suite
 
 test-all: install ## The test suite with the slow tests
 	$(BIN)/python -m pytest
+
+e2e: install ## Play the story and the faults on a live Dagster and a real Milvus server
+	$(BIN)/python -m mmrag_pipeline_tests.e2e
+
+docs: install ## Build docs/ into build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: install ## Formatting and static checks
 	$(BIN)/ruff check .
