@@ -332,7 +332,7 @@ def _budget_mistakes(brief: Brief, model: ImageModel) -> list[str]:
         for placement in brief.placements
     )
     return [
-        f"{key}: {budget:g} USD is below the price of one picture ({price:.4f} USD are set aside for one with {model.id}); "
+        f"{key}: {budget:g} USD is below the price of one picture ({model.id} needs {price:.4f} USD set aside for it); "
         f"raise it to at least {math.ceil(price * 100) / 100:.2f}."
         for key, budget in (
             ("budget_usd", brief.budget_usd),

@@ -118,8 +118,7 @@ def test_empty_answers_without_end_are_bounded(lay_out: LayOut, gemini: GeminiBa
 def test_a_new_try_that_no_cap_allows_is_not_sent(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
     desk = lay_out()
     server.faults = [refused("NO_IMAGE")]
-    price = desk.plan.variants[0].price_usd
-    report = desk.make(gemini, caps=Caps(day_usd=price))
+    report = desk.make(gemini, caps=Caps(day_usd=desk.plan.variants[0].ceiling_usd))
     assert len(server.requests) == 1 and report.counts["no_image"] == 1 and report.counts["skipped_budget"] == 1
 
 

@@ -46,6 +46,7 @@ class GeminiBackend:
         prices: Prices = Prices(),  # noqa: B008 - frozen
     ):
         """`timeout_s` bounds the whole request. Raises UserError where the key or the address can't be one."""
+        self._base_url = base_url
         self._key = _secret(api_key)
         del api_key  # a traceback that shows local variables must not show it
         if problem := _problem(self._key):
@@ -53,7 +54,6 @@ class GeminiBackend:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"MMRAG_GEMINI_BASE_URL {base_url!r} is no address: write https://host[:port].")
-        self._base_url = base_url
         self._timeout_s = timeout_s
         self._prices = prices
         self._trust_env = parts.hostname not in LOOPBACK  # a proxy must not stand between us and this machine

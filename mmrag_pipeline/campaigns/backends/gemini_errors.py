@@ -13,6 +13,7 @@ from mmrag_pipeline.campaigns.backends.base import (
     Rejected,
     Throttled,
     Unreachable,
+    Usage,
 )
 from mmrag_pipeline.errors import UserError
 
@@ -72,7 +73,7 @@ def _status(error: Any, said: str, model: str, secret: str) -> BackendError | Us
         case 400 if status == "FAILED_PRECONDITION":
             return UserError(f"Gemini can't be used with this key ({said}): check the project of {KEY_SETTING}.")
         case 400 if _POLICY.search(said):
-            return NoImage("blocked", f"the request was refused: {said}")
+            return NoImage("blocked", f"the request was refused: {said}", usage=Usage({}, 0.0))
         case _ if code >= 500:
             return Ambiguous(f"Gemini failed ({code} {status}), the picture may have been billed.")
         case _ if code >= 400:

@@ -301,4 +301,5 @@ def _plan(
             model=image_backend.model,
             now=datetime.now(UTC),
             progress=context.log.info,
+            prices=image_backend.price_list(),
         )
