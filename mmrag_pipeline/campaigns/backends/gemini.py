@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from mmrag_pipeline.campaigns.backends.base import BACKENDS, GenerationRequest, GenerationResult, NoImage
 from mmrag_pipeline.campaigns.backends.gemini_answers import read_answer
-from mmrag_pipeline.campaigns.backends.gemini_errors import read_error
+from mmrag_pipeline.campaigns.backends.gemini_errors import hide, read_error
 from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -187,7 +187,8 @@ class GeminiBackend:
             return
         try:
             candidates = json.loads(response.read()).get("candidates") or []
-            self._seen.finish_message = candidates[0].get("finishMessage") if candidates else None
+            message = candidates[0].get("finishMessage") if candidates else None
+            self._seen.finish_message = message and hide(message, self._key.get_secret_value())
         except (ValueError, AttributeError, KeyError, IndexError, TypeError):
             self._seen.finish_message = None  # not JSON of that form: the SDK will say so itself
 

@@ -110,4 +110,8 @@ def _retry_after(error: Any, details: list[dict[str, Any]]) -> float | None:
 def _text(error: Exception, secret: str) -> str:
     """One line, bounded, without the key."""
     message = getattr(error, "message", None) or str(error) or type(error).__name__
-    return " ".join(str(message).replace(secret, "**********").split())[:300].rstrip(".")
+    return " ".join(hide(str(message), secret).split())[:300].rstrip(".")
+
+
+def hide(text: str, secret: str) -> str:
+    return text.replace(secret, "**********")
