@@ -169,7 +169,7 @@ class PictureMaker:
         except BackendError as error:
             if isinstance(error, Exhausted | Unreachable):
                 self.turns.stop(str(error))
-            elif isinstance(error, Throttled):
+            elif isinstance(error, Throttled) and tries.sent:
                 self.turns.gave_up(str(error))
             self._settle(reservation, type(error).__name__.lower(), 0.0, tries.sent, detail=str(error))
             self._note(variant, "failed", str(error), reservation, requests=tries.sent)

@@ -50,7 +50,7 @@ def test_a_storm_of_503_is_met_with_growing_waits_and_an_end(
     report = desk.make(gemini, threads=THREADS, retries=policy)
     assert report.none_succeeded and report.may_go_better and "in a row: run again later" in report.stopped
     asked = gaps(server.requests)
-    assert len(asked) <= OVERLOADED_AFTER + THREADS - 1 + OVERLOADED_AFTER - 1, "thirty pictures, few of them asked for"
+    assert len(asked) < THREADS + OVERLOADED_AFTER, "of thirty pictures"
     assert len(server.requests) == report.requests <= len(asked) * policy.attempts
     for waits in asked:
         assert all(wait >= 0.1 * 2**number for number, wait in enumerate(waits)), "twice as long each time"
@@ -64,7 +64,7 @@ def test_a_storm_that_passes_costs_time_and_no_picture(
 ) -> None:
     desk, storm = lay_out(MANY), error(503, "UNAVAILABLE", "The model is overloaded.")
     server.faults = [storm] * 7
-    report = desk.make(gemini, threads=THREADS, retries=RetryPolicy(4, 60, 0.05, 1))
+    report = desk.make(gemini, threads=THREADS, retries=RetryPolicy(8, 60, 0.05, 1))
     assert report.counts["made"] == 30 and len(server.requests) == 37 and not report.stopped
 
 

@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
+from mmrag_pipeline.campaigns.backends.base import backend_info
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan
@@ -73,7 +74,8 @@ def _cost(plan: CampaignPlan, report: PicturesReport, ledger: Ledger, caps: Caps
         "ambiguous": report.ambiguous,
         **{f"used_of_{name}": round(share, 4) for name, share in used.items()},
     }
-    return _result("cost", "; ".join(to_do) if report.requests else "", numbers)
+    asked = report.requests and backend_info(plan.backend).paid
+    return _result("cost", "; ".join(to_do) if asked else "", numbers)
 
 
 def _retirement(plan: CampaignPlan, report: PicturesReport, now: datetime) -> dg.AssetCheckResult:
