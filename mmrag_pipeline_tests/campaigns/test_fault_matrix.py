@@ -108,6 +108,8 @@ ROWS = [
     ambiguous("HTML with 200", Fault(200, HTML)),
     ambiguous("broken base64", faults.broken_base64()),
     ambiguous("a field of another type", faults.wrong_types()),
+    ambiguous("a number for a candidate", Fault(body={"candidates": [5]})),
+    ambiguous("a number for a reason", Fault(body={"candidates": [{"finishReason": 5}]})),
     empty("an empty body", Fault(body=""), "held", "no candidate"),
     empty("[]", Fault(body="[]"), "held", "no candidate"),
     empty("null", Fault(body=None), "held", "no candidate"),
@@ -161,7 +163,26 @@ ROWS = [
     ends("no billing", error(400, "FAILED_PRECONDITION", "Enable billing"), "rejected", "the project of MMRAG_"),
     ends("404", error(404, "NOT_FOUND", "gone"), "rejected", "set MMRAG_GEMINI_MODEL"),
 ]  # fmt: skip
-QUICK = [row for row in ROWS if row.timeout_s == Row.timeout_s]
+ALWAYS = (
+    *("429 a minute's quota", "308", "reset", "a number for a reason", "an empty body", "IMAGE_SAFETY", "NO_IMAGE"),
+    *(
+        "PUP_LIMITED_DISABLED",
+        "several pictures",
+        "no usage",
+        "a model that retires soon",
+        "a day's quota",
+        "401",
+        "400",
+    ),
+)
+"""One of a kind for every run of the suite; the whole table is for `-m slow`."""
+
+
+def each(rows: list[Row]) -> pytest.MarkDecorator:
+    """The rows as parameters, most of them slow."""
+    marked = [pytest.param(row, id=row.name, marks=[] if row.name in ALWAYS else pytest.mark.slow) for row in rows]
+    assert sum(not param.marks for param in marked) == sum(row.name in ALWAYS for row in rows) >= len(ALWAYS)
+    return pytest.mark.parametrize("row", marked)
 
 
 @pytest.fixture(scope="module")
@@ -184,10 +205,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "RETRY_WAIT_S", 0.01)
 
 
-def names(rows: list[Row]) -> list[str]:
-    return [row.name for row in rows]
-
-
 def spent(desk: Desk, variant: int = 0) -> float:
     """What the ledger says of one variant."""
     attempts = desk.ledger.attempts(desk.plan.variants[variant].key)
@@ -208,7 +225,7 @@ def assert_money(row: Row, desk: Desk, owed: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning")
-@pytest.mark.parametrize("row", ROWS, ids=names(ROWS))
+@each(ROWS)
 def test_a_fault_at_one_picture(
     row: Row, lay_out: Callable[..., Desk], instance: dg.DagsterInstance, server: faults.BillingServer
 ) -> None:
@@ -230,9 +247,9 @@ def test_a_fault_at_one_picture(
         found = {name: check.passed for name, check in checks_of(result).items()}
         assert found["complete"] is (row.result == "made")
         assert found["blocked_rate"] is (row.result != "blocked")
-        assert found["cost"] is (
-            row.cause not in ("ambiguous", "empty") and row.name not in ("no usage", "several pictures")
-        )
+        estimated = made * desk.plan.variants[0].estimated_usd
+        assert found["cost"] is (spent(desk, 0) + spent(desk, 1) <= estimated)
+        assert not (found["cost"] and row.cause == "ambiguous")
         assert found["model_retirement"] is (row.name != "a model that retires soon")
         assert {check.severity for check in checks_of(result).values()} == {dg.AssetCheckSeverity.WARN}
         assert all(
@@ -252,7 +269,7 @@ def test_a_fault_at_one_picture(
 
 
 @pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning")
-@pytest.mark.parametrize("row", QUICK, ids=names(QUICK))
+@each([row for row in ROWS if row.timeout_s == Row.timeout_s])
 def test_a_fault_at_every_picture(
     row: Row, lay_out: Callable[..., Desk], instance: dg.DagsterInstance, server: faults.BillingServer
 ) -> None:

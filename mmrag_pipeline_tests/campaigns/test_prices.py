@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +57,7 @@ PRICES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     prices=PRICES,
     model=MODELS,
@@ -103,7 +104,7 @@ def test_long_lists_are_reserved_for_and_the_plan_says_estimate_and_ceiling(lay_
     more = long.plan.variants[0].ceiling_usd - short.plan.variants[0].ceiling_usd
     assert more > 70_000 * 1.5e-6, "eighty kilobytes more to read"
     assert long.plan.estimated_usd == short.plan.estimated_usd
-    assert long.plan.ceiling_usd == pytest.approx(2 * long.plan.variants[0].ceiling_usd)
+    assert long.plan.ceiling_usd == sum(variant.ceiling_usd for variant in long.plan.variants)
 
 
 def test_the_dearest_answer_that_the_limit_allows_is_within_the_cap(
@@ -175,11 +176,10 @@ def test_a_mistake_in_an_own_file_is_one_sentence(text: str, says: str, price_fi
 def test_the_sidecar_says_whose_prices_they_were(
     lay_out: Callable[..., Desk], server: GeminiServer, price_file: Callable[[str], str]
 ) -> None:
-    import json
-
     prices, desk = load_prices(price_file(OWN)), lay_out()
     desk.make(GeminiBackend(api_key=KEY, base_url=server.url, prices=prices), prices=prices)
     costs = [json.loads(path.read_text())["cost"] for path in desk.images.glob("*.json")]
     assert {cost["price_table"] for cost in costs} == {"MMRAG_PRICES contract 7"}
     assert desk.ledger.spent() == pytest.approx(sum(cost["usd"] for cost in costs), abs=1e-5)
-    assert {cost["usd"] for cost in costs} == {pytest.approx(2 * (0.0336 + 1400 * 1.5e-6 + 90 * 7.5e-6))}
+    for cost in costs:
+        assert cost["usd"] == pytest.approx(2 * (0.0336 + 1400 * 1.5e-6 + 90 * 7.5e-6))

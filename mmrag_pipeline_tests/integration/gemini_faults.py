@@ -109,7 +109,7 @@ def broken_base64() -> Fault:
 
 
 def wrong_types() -> Fault:
-    return Fault(body={"candidates": "many", "usageMetadata": usage(pictures=1120)}, billed=True)
+    return Fault(body={"candidates": [{"content": {"parts": 5}}], "usageMetadata": usage(pictures=1120)}, billed=True)
 
 
 def not_a_picture() -> Fault:
