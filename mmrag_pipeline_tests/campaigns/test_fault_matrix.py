@@ -163,25 +163,19 @@ ROWS = [
     ends("no billing", error(400, "FAILED_PRECONDITION", "Enable billing"), "rejected", "the project of MMRAG_"),
     ends("404", error(404, "NOT_FOUND", "gone"), "rejected", "set MMRAG_GEMINI_MODEL"),
 ]  # fmt: skip
+SIGNS = ("429 a minute's quota", "IMAGE_SAFETY", "401")
 ALWAYS = (
-    *("429 a minute's quota", "308", "reset", "a number for a reason", "an empty body", "IMAGE_SAFETY", "NO_IMAGE"),
-    *(
-        "PUP_LIMITED_DISABLED",
-        "several pictures",
-        "no usage",
-        "a model that retires soon",
-        "a day's quota",
-        "401",
-        "400",
-    ),
+    *SIGNS,
+    *("308", "reset", "a number for a reason", "an empty body", "NO_IMAGE", "PUP_LIMITED_DISABLED", "several pictures"),
+    *("no usage", "a model that retires soon", "a day's quota", "400"),
 )
 """One of a kind for every run of the suite; the whole table is for `-m slow`."""
 
 
-def each(rows: list[Row]) -> pytest.MarkDecorator:
-    """The rows as parameters, most of them slow."""
-    marked = [pytest.param(row, id=row.name, marks=[] if row.name in ALWAYS else pytest.mark.slow) for row in rows]
-    assert sum(not param.marks for param in marked) == sum(row.name in ALWAYS for row in rows) >= len(ALWAYS)
+def each(rows: list[Row], always: tuple[str, ...]) -> pytest.MarkDecorator:
+    """The rows as parameters, all but `always` slow."""
+    marked = [pytest.param(row, id=row.name, marks=[] if row.name in always else pytest.mark.slow) for row in rows]
+    assert {row.name for row in rows} >= set(always)
     return pytest.mark.parametrize("row", marked)
 
 
@@ -225,7 +219,7 @@ def assert_money(row: Row, desk: Desk, owed: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning")
-@each(ROWS)
+@each(ROWS, ALWAYS)
 def test_a_fault_at_one_picture(
     row: Row, lay_out: Callable[..., Desk], instance: dg.DagsterInstance, server: faults.BillingServer
 ) -> None:
@@ -269,7 +263,7 @@ def test_a_fault_at_one_picture(
 
 
 @pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning")
-@each([row for row in ROWS if row.timeout_s == Row.timeout_s])
+@each([row for row in ROWS if row.timeout_s == Row.timeout_s], SIGNS)
 def test_a_fault_at_every_picture(
     row: Row, lay_out: Callable[..., Desk], instance: dg.DagsterInstance, server: faults.BillingServer
 ) -> None:

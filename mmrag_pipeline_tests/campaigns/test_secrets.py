@@ -62,6 +62,7 @@ def said(text: str | bytes) -> bool:
     return any(spelling.encode() in data for spelling in SPELLINGS)
 
 
+@pytest.mark.slow
 def test_after_runs_with_every_kind_of_fault_no_file_holds_the_key(
     pipeline: Pipeline, server: GeminiServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
