@@ -13,7 +13,7 @@ from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.maker import PictureMaker
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PictureOutcome, PicturesReport
-from mmrag_pipeline.campaigns.plan import CampaignPlan
+from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.rate import SharedRate
 from mmrag_pipeline.campaigns.references import ReferencePictures
@@ -100,8 +100,15 @@ def _make_all(
     threads: int,
     progress: Callable[[str], None] | None,
 ) -> tuple[PictureOutcome, ...]:
+    def make(variant: Variant) -> PictureOutcome:
+        try:
+            return maker.make(variant)
+        except BaseException as error:  # here, before this thread takes the next one
+            turns.stop(str(error) or type(error).__name__)
+            raise
+
     with ThreadPoolExecutor(threads, thread_name_prefix="picture") as pool:
-        made = {pool.submit(maker.make, variant): variant for variant in plan.variants}
+        made = {pool.submit(make, variant): variant for variant in plan.variants}
         try:
             for number, future in enumerate(as_completed(made), 1):
                 outcome = future.result()
