@@ -159,13 +159,13 @@ def _golden(settings: Settings) -> Finding:
 
 
 def _images(settings: Settings) -> Finding:
+    load_prices(settings.prices)
     if settings.image_backend == "preview":
         return Finding(
             "image backend",
             "ok",
             "preview: offline and free; set MMRAG_IMAGE_BACKEND=gemini for real pictures.",
         )
-    load_prices(settings.prices)
     model = image_model(settings.gemini_model)
     model.require_alive(datetime.now(UTC).date())
     wiring.gemini(settings).check(model.id)

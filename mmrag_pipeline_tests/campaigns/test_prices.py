@@ -16,10 +16,12 @@ from mmrag_pipeline.campaigns.ledger import Caps
 from mmrag_pipeline.campaigns.prices import Prices, TokenPrices, load_prices
 from mmrag_pipeline.campaigns.registry import REFERENCE_TOKENS, image_model, load_registry
 from mmrag_pipeline.campaigns.requests import ceiling_of, request_for
+from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline_tests.campaigns.conftest import MODEL, Desk
 from mmrag_pipeline_tests.integration.gemini_faults import parts, picture, usage
 from mmrag_pipeline_tests.integration.gemini_server import KEY, GeminiServer
+from mmrag_pipeline_tests.pipeline import Pipeline
 
 OWN = """\
 version: contract 7
@@ -187,3 +189,15 @@ def test_the_sidecar_says_whose_prices_they_were(
     assert desk.ledger.spent() == pytest.approx(sum(cost["usd"] for cost in costs), abs=1e-5)
     for cost in costs:
         assert cost["usd"] == pytest.approx(2 * (0.0336 + 1400 * 1.5e-6 + 90 * 7.5e-6))
+
+
+def test_the_settings_reach_the_resource(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, price_file: Callable[[str], str]
+) -> None:
+    monkeypatch.setenv("MMRAG_PRICES", price_file(OWN))
+    monkeypatch.setenv("MMRAG_BUDGET_USD_PER_RUN", "3")
+    resource = defs().resources["image_backend"]
+    assert resource.price_list().version == "contract 7" and resource.budget_usd_per_run == 3
+    monkeypatch.setenv("MMRAG_PRICES", "gone.yaml")
+    with pytest.raises(UserError, match="MMRAG_PRICES"):
+        defs().resources["image_backend"].price_list()
