@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.brief import load_briefs
+from mmrag_pipeline.campaigns.prices import load_prices
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.embedding.model import DEMO
 from mmrag_pipeline.errors import UserError
@@ -158,6 +159,7 @@ def _golden(settings: Settings) -> Finding:
 
 
 def _images(settings: Settings) -> Finding:
+    load_prices(settings.prices)
     if settings.image_backend == "preview":
         return Finding(
             "image backend",

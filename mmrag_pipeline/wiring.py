@@ -53,9 +53,8 @@ def limits(settings: Settings) -> Limits:
 
 
 def gemini(settings: Settings) -> GeminiBackend:
-    key = settings.gemini_api_key
     return GeminiBackend(
-        api_key=key.get_secret_value() if key else "",
+        api_key=settings.gemini_api_key or "",
         base_url=settings.gemini_base_url,
         timeout_s=settings.gemini_timeout_s,
     )

@@ -13,9 +13,11 @@ from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.maker import PictureMaker
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PictureOutcome, PicturesReport
-from mmrag_pipeline.campaigns.plan import CampaignPlan
+from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
+from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.rate import SharedRate
 from mmrag_pipeline.campaigns.references import ReferencePictures
+from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.campaigns.retry import RetryPolicy
 from mmrag_pipeline.campaigns.sidecar import PREVIEW_PREFIX, stem
 from mmrag_pipeline.campaigns.turns import Turns
@@ -41,12 +43,13 @@ def make_pictures(
     retry_ambiguous: bool = False,
     threads: int | None = None,
     rate: SharedRate | None = None,
+    prices: Prices = Prices(),  # noqa: B008 - frozen
 ) -> PicturesReport:
     """Make what is missing of a plan under `folder` (the occurrence's folder), `threads` pictures at a time.
 
     `threads` is by default 4 where the backend waits for somebody else, and 1 where it computes here. Outcomes
-    come in the order of the plan. Once one thread has met an end (quota, nobody there, a wrong key), no thread sends
-    anything new; what was sent already is waited for and kept.
+    come in the order of the plan. Once one thread has met an end (quota, nobody there, a wrong key, overload that does
+    not end), no thread sends anything new; what was sent already is waited for and kept.
 
     One run at a time works on an occurrence: two ticks that overlap would otherwise pay for the same keys
     twice. A call whose outcome nobody knows counts as spent, and its variant is only asked for again with
@@ -68,8 +71,21 @@ def make_pictures(
         _tidy(images, plan)
         _tidy(references.folder, plan)
         turns = Turns(rate)
+        model = prices.of(image_model(plan.model))
         maker = PictureMaker(
-            plan, backend, ledger, images, references, caps, run_id, clock, retries, progress, retry_ambiguous, turns
+            plan,
+            backend,
+            ledger,
+            images,
+            references,
+            caps,
+            run_id,
+            clock,
+            retries,
+            progress,
+            retry_ambiguous,
+            turns,
+            model,
         )
         at_once = threads or (PAID_THREADS if backend.info.paid else 1)
         outcomes = _make_all(maker, plan, turns, threads=at_once, progress=progress)
@@ -84,8 +100,15 @@ def _make_all(
     threads: int,
     progress: Callable[[str], None] | None,
 ) -> tuple[PictureOutcome, ...]:
+    def make(variant: Variant) -> PictureOutcome:
+        try:
+            return maker.make(variant)
+        except BaseException as error:  # here, before this thread takes the next one
+            turns.stop(str(error) or type(error).__name__)
+            raise
+
     with ThreadPoolExecutor(threads, thread_name_prefix="picture") as pool:
-        made = {pool.submit(maker.make, variant): variant for variant in plan.variants}
+        made = {pool.submit(make, variant): variant for variant in plan.variants}
         try:
             for number, future in enumerate(as_completed(made), 1):
                 outcome = future.result()

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from mmrag_pipeline.campaigns.backends.base import BACKENDS, GenerationRequest, GenerationResult, NoImage
 from mmrag_pipeline.campaigns.backends.gemini_answers import read_answer
-from mmrag_pipeline.campaigns.backends.gemini_errors import read_error
+from mmrag_pipeline.campaigns.backends.gemini_errors import hide, read_error
+from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.errors import Unavailable, UserError
 
@@ -36,26 +40,22 @@ class GeminiBackend:
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: SecretStr | str,
         base_url: str = "https://generativelanguage.googleapis.com",
         timeout_s: float = 180.0,
+        prices: Prices = Prices(),  # noqa: B008 - frozen
     ):
-        """Raises UserError where the key or the address can't be one."""
-        key = api_key.strip()
-        if not key:
-            raise UserError(
-                "the gemini backend needs a key: set MMRAG_GEMINI_API_KEY (or MMRAG_IMAGE_BACKEND=preview)."
-            )
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise UserError(
-                "MMRAG_GEMINI_API_KEY holds characters that no key has: copy the key again, without quotes."
-            )
+        """`timeout_s` bounds the whole request. Raises UserError where the key or the address can't be one."""
+        self._base_url = base_url
+        self._key = _secret(api_key)
+        del api_key  # a traceback that shows local variables must not show it
+        if problem := _problem(self._key):
+            raise UserError(problem)
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"MMRAG_GEMINI_BASE_URL {base_url!r} is no address: write https://host[:port].")
-        self._key = key
-        self._base_url = base_url
         self._timeout_s = timeout_s
+        self._prices = prices
         self._trust_env = parts.hostname not in LOOPBACK  # a proxy must not stand between us and this machine
         self._client: genai.Client | None = None
         self._lock = threading.Lock()
@@ -72,27 +72,23 @@ class GeminiBackend:
     def generate(self, request: GenerationRequest) -> GenerationResult:
         """One generateContent request, sent once. See ImageBackend.generate."""
         import httpx2
-        import pydantic
         from google.genai import errors
 
         client, contents, config = self._opened(), _contents(request), self._config(request)
-        self._seen.finish_message = None
+        self._start()
         try:
             response = client.models.generate_content(model=request.model, contents=contents, config=config)
-        except (
-            errors.APIError,
-            httpx2.HTTPError,
-            httpx2.InvalidURL,
-            json.JSONDecodeError,
-            UnicodeDecodeError,
-            pydantic.ValidationError,
-        ) as error:
-            # `from None`: the SDK's error carries the request, and the request carries the key.
-            read = read_error(error, model=request.model, base_url=self._base_url, secret=self._key)
-            if isinstance(read, NoImage):
-                return read
-            raise read from None
-        return read_answer(response, model=request.model, finish_message=self._seen.finish_message)
+        except Exception as error:  # whatever the SDK makes of a strange answer: it was sent, so it may be billed
+            if not self._seen.sent and not isinstance(error, errors.APIError | httpx2.HTTPError | httpx2.InvalidURL):
+                raise
+            failure = self._read(error, request.model)
+        else:
+            message = self._seen.finish_message
+            return read_answer(response, model=request.model, finish_message=message, prices=self._prices)
+        # Raised out here, without the SDK's error as its context: that carries the request, and so the key.
+        if isinstance(failure, NoImage):
+            return failure
+        raise failure
 
     def check(self, model: str) -> None:
         """Ask for the model's description, which costs nothing: does the address answer, are key and model right?
@@ -103,16 +99,19 @@ class GeminiBackend:
         import httpx2
         from google.genai import errors
 
+        client = self._opened()
+        self._start()
         try:
-            self._opened().models.get(model=model)
+            client.models.get(model=model)
+            return
         except (errors.APIError, httpx2.HTTPError, httpx2.InvalidURL) as error:
-            read = read_error(error, model=model, base_url=self._base_url, secret=self._key)
-            if isinstance(read, UserError):
-                raise read from None
-            raise Unavailable(
-                f"Gemini at {self._base_url} did not answer a question that costs nothing: check "
-                f"MMRAG_GEMINI_BASE_URL and the network, then ask again."
-            ) from None
+            failure = self._read(error, model)
+        if isinstance(failure, UserError):
+            raise failure
+        raise Unavailable(
+            f"Gemini at {self._base_url} did not answer a question that costs nothing: check "
+            f"MMRAG_GEMINI_BASE_URL and the network, then ask again."
+        )
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -121,6 +120,15 @@ class GeminiBackend:
                 self._client.close()
                 self._client = None
 
+    def _start(self) -> None:
+        """What the hooks of this thread's next request go by."""
+        self._seen.finish_message = None
+        self._seen.sent = False
+        self._seen.until = time.monotonic() + self._timeout_s
+
+    def _read(self, error: Exception, model: str) -> Exception | NoImage:
+        return read_error(error, model=model, base_url=self._base_url, secret=self._key.get_secret_value())
+
     def _opened(self) -> genai.Client:
         with self._lock:
             if self._client is None:
@@ -128,7 +136,7 @@ class GeminiBackend:
                 from google.genai import client, types
 
                 self._client = genai.Client(
-                    api_key=self._key,
+                    api_key=self._key.get_secret_value(),
                     vertexai=False,
                     debug_config=client.DebugConfig(client_mode="", replays_directory="", replay_id=""),
                     http_options=types.HttpOptions(
@@ -139,7 +147,10 @@ class GeminiBackend:
                         client_args={
                             "trust_env": self._trust_env,
                             "follow_redirects": False,  # the key would go along to another host
-                            "event_hooks": {"response": [self._keep_message]},
+                            "event_hooks": {
+                                "request": [self._note_sent],
+                                "response": [self._bound, self._keep_message],
+                            },
                         },
                     ),
                 )
@@ -148,18 +159,27 @@ class GeminiBackend:
     def _config(self, request: GenerationRequest) -> types.GenerateContentConfig:
         from google.genai import types
 
-        sends_size = image_model(request.model).sends_size
+        model = image_model(request.model)
         return types.GenerateContentConfig(
             response_modalities=["IMAGE"],
             image_config=types.ImageConfig(
-                aspect_ratio=request.aspect_ratio, image_size=request.image_size if sends_size else None
+                aspect_ratio=request.aspect_ratio, image_size=request.image_size if model.sends_size else None
             ),
             system_instruction=request.system_instruction,
             temperature=request.temperature,
             seed=request.seed,
             candidate_count=1,
+            max_output_tokens=model.output_limit(request.image_size),
             automatic_continuation=False,
         )
+
+    def _note_sent(self, _: Any) -> None:
+        self._seen.sent = True
+
+    def _bound(self, response: Any) -> None:
+        from mmrag_pipeline.campaigns.backends.deadline import BoundedStream
+
+        response.stream = BoundedStream(response.stream, until=self._seen.until, request=response.request)
 
     def _keep_message(self, response: Any) -> None:
         """Response hook: the SDK drops `finishMessage`, the only text that says why a picture was refused."""
@@ -167,9 +187,24 @@ class GeminiBackend:
             return
         try:
             candidates = json.loads(response.read()).get("candidates") or []
-            self._seen.finish_message = candidates[0].get("finishMessage") if candidates else None
+            message = candidates[0].get("finishMessage") if candidates else None
+            self._seen.finish_message = message and hide(message, self._key.get_secret_value())
         except (ValueError, AttributeError, KeyError, IndexError, TypeError):
             self._seen.finish_message = None  # not JSON of that form: the SDK will say so itself
+
+
+def _secret(key: SecretStr | str) -> SecretStr:
+    return SecretStr((key if isinstance(key, str) else key.get_secret_value()).strip())
+
+
+def _problem(secret: SecretStr) -> str:
+    """Why this can't be a key; empty where it can."""
+    key = secret.get_secret_value()
+    if not key:
+        return "the gemini backend needs a key: set MMRAG_GEMINI_API_KEY (or MMRAG_IMAGE_BACKEND=preview)."
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "MMRAG_GEMINI_API_KEY holds characters that no key has: copy the key again, without quotes."
+    return ""
 
 
 def _contents(request: GenerationRequest) -> list[types.Part]:

@@ -13,6 +13,7 @@ from mmrag_pipeline.campaigns.backends.base import (
     Rejected,
     Throttled,
     Unreachable,
+    Usage,
 )
 from mmrag_pipeline.errors import UserError
 
@@ -72,7 +73,7 @@ def _status(error: Any, said: str, model: str, secret: str) -> BackendError | Us
         case 400 if status == "FAILED_PRECONDITION":
             return UserError(f"Gemini can't be used with this key ({said}): check the project of {KEY_SETTING}.")
         case 400 if _POLICY.search(said):
-            return NoImage("blocked", f"the request was refused: {said}")
+            return NoImage("blocked", f"the request was refused: {said}", usage=Usage({}, 0.0))
         case _ if code >= 500:
             return Ambiguous(f"Gemini failed ({code} {status}), the picture may have been billed.")
         case _ if code >= 400:
@@ -109,4 +110,8 @@ def _retry_after(error: Any, details: list[dict[str, Any]]) -> float | None:
 def _text(error: Exception, secret: str) -> str:
     """One line, bounded, without the key."""
     message = getattr(error, "message", None) or str(error) or type(error).__name__
-    return " ".join(str(message).replace(secret, "**********").split())[:300].rstrip(".")
+    return " ".join(hide(str(message), secret).split())[:300].rstrip(".")
+
+
+def hide(text: str, secret: str) -> str:
+    return text.replace(secret, "**********")
