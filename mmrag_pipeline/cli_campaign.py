@@ -70,6 +70,24 @@ def export(
             out.print(plain(f"  {name} is there from before and is no longer approved: remove it."))
 
 
+@app.command()
+@told_plainly
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG or WebP.")],
+) -> None:
+    """Say of each picture what made it, who signed it, and whether it was changed since; exit code 1 if one was."""
+    from mmrag_pipeline.campaigns.provenance import trusted_certificates
+    from mmrag_pipeline.campaigns.provenance import verify as read
+
+    settings = load_settings()
+    anchors = trusted_certificates(settings.c2pa_certificate, ledger=settings.ledger_file)
+    reports = [read(str(file), anchors=anchors) for file in files]
+    for report in reports:
+        out.print(plain(f"{report.file}: {report.sentence}"))
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
 def _decide(
     keys: Sequence[str],
     verdict: Literal["approved", "rejected"],

@@ -18,7 +18,10 @@ Cause = Literal[
 
 @dataclass(frozen=True)
 class PictureOutcome:
-    """What became of one variant in this run. `usd` counts what this run spent on it."""
+    """What became of one variant in this run. `usd` counts what this run spent on it.
+
+    `refinished`: it was there, and was finished anew from its original, for nothing.
+    """
 
     key: str
     name: str
@@ -28,6 +31,7 @@ class PictureOutcome:
     requests: int = 0
     usd: float = 0.0
     cause: Cause = ""
+    refinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,11 @@ class PicturesReport:
     def ambiguous(self) -> int:
         """Variants whose last call may have been billed without an answer."""
         return sum(outcome.cause == "ambiguous" for outcome in self.outcomes)
+
+    @property
+    def refinished(self) -> int:
+        """Pictures that were finished anew from their originals."""
+        return sum(outcome.refinished for outcome in self.outcomes)
 
     @property
     def reasons(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
+from mmrag_pipeline.campaigns.provenance_check import ProvenanceCheck, check_provenance
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.replacements import plan_replacements, with_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
@@ -84,7 +85,7 @@ def campaign_plan(
             brief, backend_name=image_backend.backend, model=image_backend.model
         )
         if kept:
-            plan = earlier.with_budget_of(brief)
+            plan = earlier.with_budget_of(brief).with_finish_of(brief)
         else:
             plan = _plan(context, brief, occurrence, pictures, store, clip_encoder, milvus, image_backend)
             _require_a_variant(plan)
@@ -121,7 +122,13 @@ def campaign_plan(
             asset="campaign_images",
             description="Every product of the brief is in the plan, and every variant of the plan has its picture.",
             partitions_def=campaign_occurrences,
-        )
+        ),
+        dg.AssetCheckSpec(
+            "provenance_valid",
+            asset="campaign_images",
+            description="Every picture's content credentials are true of its bytes and name its own references.",
+            partitions_def=campaign_occurrences,
+        ),
     ],
 )
 def campaign_images(
@@ -133,7 +140,7 @@ def campaign_images(
     """The pictures of the plan, each with a sidecar. Re-running makes, and pays for, only what is missing."""
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
-        plan = plan_replacements(folder / PLAN)
+        plan, credentials = plan_replacements(folder / PLAN), image_backend.credentials()
         report = make_pictures(
             plan,
             backend=image_backend.open(plan.backend),
@@ -150,7 +157,9 @@ def campaign_images(
             retry_ambiguous=config.retry_ambiguous,
             threads=image_backend.threads,
             rate=image_backend.rate(),
+            credentials=credentials,
         )
+        provenance = check_provenance(plan, images=folder / "images", credentials=credentials)
     reasons = "; ".join(report.reasons)
     if report.none_succeeded:
         raise dg.Failure(
@@ -162,6 +171,7 @@ def campaign_images(
     return dg.MaterializeResult(
         metadata={
             **report.counts,
+            "refinished": report.refinished,
             "requests": report.requests,
             "ambiguous": report.ambiguous,
             "spent_usd": round(report.spent_usd, 4),
@@ -170,7 +180,7 @@ def campaign_images(
             "images": dg.MetadataValue.path(str(folder / "images")),
             **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
         },
-        check_results=[_complete(plan, report)],
+        check_results=[_complete(plan, report), _provenance_valid(provenance)],
     )
 
 
@@ -249,6 +259,22 @@ def _complete(plan: CampaignPlan, report: PicturesReport) -> dg.AssetCheckResult
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{to_do.capitalize()}." if to_do else "",
         metadata={**left_over, "what_to_do": to_do or "nothing", "reasons": dg.MetadataValue.json(reasons)},
+    )
+
+
+def _provenance_valid(found: ProvenanceCheck) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="provenance_valid",
+        passed=not found.problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=found.what_to_do if found.problems else "",
+        metadata={
+            "pictures": found.pictures,
+            "wrong": len(found.problems),
+            "signer": found.signer,
+            "what_to_do": found.what_to_do,
+            "problems": dg.MetadataValue.json(found.problems),
+        },
     )
 
 
