@@ -16,6 +16,8 @@ READABLE = 4.5
 """WCAG 2 AA for text of any size; graphics need 3."""
 VISIBLE = 3.0
 STEPS = 20
+FOG = 0.3
+"""How much more dark shade is rather taken than light shade."""
 
 _LINEAR = np.array([luminance((value,) * 3) for value in range(256)], dtype=np.float32)
 _WEIGHTS = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
@@ -38,19 +40,20 @@ def least_contrast(pixels: np.ndarray, ink: Colour) -> float:
 
 
 def choose_ink(picture: np.ndarray, boxes: Sequence[Box]) -> Ink:
-    """Light or dark: whichever needs less shade below it. One for the whole picture, so that no shade of one line
-    spoils another.
+    """Light, unless dark needs clearly less shade below it: a photo stands darkening better than fog. One for the whole
+    picture, so that no shade of one line spoils another.
     """
-    found: dict[Ink, float] = {ink: sum(_strength(_cut(picture, box), ink) for box in boxes) for ink in INKS}
-    return min(found, key=lambda ink: found[ink])
+    light, dark = (max((_strength(_cut(picture, box), ink) for box in boxes), default=0.0) for ink in INKS)
+    return "dark" if dark + FOG < light else "light"
 
 
-def shade(picture: np.ndarray, box: Box, ink: Ink, *, fade: int) -> None:
-    """Shade the picture below a box, in place, just enough that this ink can be read on every pixel of it.
+def shade(picture: np.ndarray, box: Box, ink: Ink, *, fade: int, least: float = 0.0) -> None:
+    """Shade the picture below a box, in place, just enough that this ink can be read on every pixel of it, `least` or
+    more of it.
 
     The shade goes on to the picture's edges left and beyond the box, and fades out over `fade` pixels elsewhere.
     """
-    strength = _strength(_cut(picture, box), ink)
+    strength = max(least, _strength(_cut(picture, box), ink))
     if not strength:
         return
     height, width = picture.shape[:2]

@@ -12,6 +12,7 @@ from mmrag_pipeline.campaigns.finishing.contrast import (
     DARK,
     INKS,
     LIGHT,
+    Ink,
     busyness,
     choose_ink,
     shade,
@@ -30,9 +31,12 @@ def draw_overlay(
     logo: Image.Image | None,
     *,
     accent: Colour | None,
-    edge: Edge | None,
+    edge: Edge | None = None,
+    least_shade: float = 0.0,
 ) -> Image.Image:
     """The RGB picture with its lines and logo, at `edge`, or where the picture is calmer.
+
+    `least_shade`, 0 to 1, is how much of the picture below the lines is hidden in any case.
 
     Raises:
         DoesNotFit: see `lay_out`; a plan was checked for that.
@@ -41,9 +45,9 @@ def draw_overlay(
         return picture
     pixels = np.array(picture)
     layout = choose_layout(pixels, words, logo, edge=edge)
-    ink_name = shade_below(pixels, layout)
+    ink = INKS[shade_below(pixels, layout, least=least_shade)][0]
     drawn = Image.fromarray(pixels)
-    pen, ink = ImageDraw.Draw(drawn), INKS[ink_name][0]
+    pen = ImageDraw.Draw(drawn)
     for name, lettering in layout.letterings.items():
         if name == "price":
             plate = accent or ink
@@ -69,12 +73,12 @@ def choose_layout(
     return high if busyness(pixels, high.boxes) < CALMER * busyness(pixels, low.boxes) else low
 
 
-def shade_below(pixels: np.ndarray, layout: Layout) -> str:
+def shade_below(pixels: np.ndarray, layout: Layout, *, least: float = 0.0) -> Ink:
     """Make every line without a plate of its own readable on the pixels, in place; returns the ink for them."""
     bare = [lettering.box for name, lettering in layout.letterings.items() if name != "price"]
     ink = choose_ink(pixels, bare)
     for box in bare:
-        shade(pixels, box, ink, fade=round(min(pixels.shape[:2]) * 0.16))
+        shade(pixels, box, ink, fade=round(min(pixels.shape[:2]) * 0.16), least=least)
     return ink
 
 

@@ -31,6 +31,9 @@ from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.sidecar import Picture
 from mmrag_pipeline.errors import UserError
 
+_ON_A_PREVIEW: dict[str, Any] = {"edge": "bottom", "least_shade": 0.9}
+"""It says PREVIEW at the top, and below it is full of words, which must not show through others."""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -95,7 +98,7 @@ class Finisher:
             recipe.lines,
             self._logo if recipe.logo_sha256 else None,
             accent=_rgb(recipe.accent) if recipe.accent else None,
-            edge=None if self._paid else "bottom",  # a preview has its PREVIEW at the top
+            **({} if self._paid else _ON_A_PREVIEW),
         )
         source: SourceType = "trainedAlgorithmicMedia" if self._paid else "compositeSynthetic"
         format_ = FORMATS[original.picture.mime]

@@ -82,7 +82,7 @@ class _Sheet:
     def __init__(self, width: int, height: int):
         self.width, self.height = width, height
         short = min(width, height)
-        self.unit = min(math.sqrt(width * height), 1.6 * short)
+        self.unit = min(math.sqrt(width * height), 2.2 * short)
         margin = max(4, round(short * MARGIN))
         self.safe = Box(margin, margin, width - 2 * margin, height - 2 * margin)
         self.gap = max(3, round(self.unit * 0.022))
@@ -90,7 +90,8 @@ class _Sheet:
         self.column = round(self.safe.w * COLUMN) if self.wide else self.safe.w
 
     def lay_out(self, words: Mapping[str, str], logo: tuple[int, int] | None, edge: Edge) -> Layout:
-        legal = self._first(words, "legal", self.safe.w, most=0.022, least=0.0155, lines=2 if self.wide else 4)
+        most_lines = 2 if self.wide else 6 if self.height > 2 * self.width else 4
+        legal = self._first(words, "legal", self.safe.w, most=0.022, least=0.0155, lines=most_lines)
         floor = self.safe.y + self.safe.h - (legal.height + self.gap if legal else 0)
         pad = max(3, round(self.unit * 0.016)) if logo else 0
         cell = self._cell(logo, pad) if logo else None
