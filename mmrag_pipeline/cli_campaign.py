@@ -88,6 +88,31 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command()
+@told_plainly
+def index(
+    occurrence: Occurrence = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take generated pictures out of the index again.")] = False,
+) -> None:
+    """Let `mmrag search --origin generated` find approved pictures; what is no longer approved leaves the index."""
+    from mmrag_pipeline import wiring
+    from mmrag_pipeline.campaigns.indexing import PictureIndexer
+    from mmrag_pipeline.index.milvus import connect
+    from mmrag_pipeline.store import Store
+
+    settings = load_settings()
+    indexer = PictureIndexer(
+        store=Store(settings.store),
+        encoder=wiring.encoder(settings),
+        connect=lambda: connect(wiring.milvus(settings)),
+        limits=wiring.limits(settings),
+        ledger=settings.ledger_file,
+    )
+    for one in indexer.index(occurrence, now=datetime.now(UTC), remove=remove):
+        changed = f"{one.upserted} written, {one.deleted} removed"
+        out.print(plain(f"{one.occurrence.key}: {one.pictures} approved pictures in the index ({changed})"))
+
+
 def _decide(
     keys: Sequence[str],
     verdict: Literal["approved", "rejected"],
