@@ -15,11 +15,12 @@ from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
-from mmrag_pipeline.campaigns.provenance_check import ProvenanceCheck, check_provenance
+from mmrag_pipeline.campaigns.provenance_check import check_provenance
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.replacements import plan_replacements, with_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
 from mmrag_pipeline.campaigns.scores import ScoresReport, score_pictures
+from mmrag_pipeline.defs.campaigns.provenance import PROVENANCE_VALID, provenance_result
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.partitions import campaign_occurrences
@@ -123,12 +124,7 @@ def campaign_plan(
             description="Every product of the brief is in the plan, and every variant of the plan has its picture.",
             partitions_def=campaign_occurrences,
         ),
-        dg.AssetCheckSpec(
-            "provenance_valid",
-            asset="campaign_images",
-            description="Every picture's content credentials are true of its bytes and name its own references.",
-            partitions_def=campaign_occurrences,
-        ),
+        PROVENANCE_VALID,
     ],
 )
 def campaign_images(
@@ -180,7 +176,7 @@ def campaign_images(
             "images": dg.MetadataValue.path(str(folder / "images")),
             **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
         },
-        check_results=[_complete(plan, report), _provenance_valid(provenance)],
+        check_results=[_complete(plan, report), provenance_result(provenance)],
     )
 
 
@@ -259,22 +255,6 @@ def _complete(plan: CampaignPlan, report: PicturesReport) -> dg.AssetCheckResult
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{to_do.capitalize()}." if to_do else "",
         metadata={**left_over, "what_to_do": to_do or "nothing", "reasons": dg.MetadataValue.json(reasons)},
-    )
-
-
-def _provenance_valid(found: ProvenanceCheck) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name="provenance_valid",
-        passed=not found.problems,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=found.what_to_do if found.problems else "",
-        metadata={
-            "pictures": found.pictures,
-            "wrong": len(found.problems),
-            "signer": found.signer,
-            "what_to_do": found.what_to_do,
-            "problems": dg.MetadataValue.json(found.problems),
-        },
     )
 
 
