@@ -110,7 +110,11 @@ class PictureIndexer:
                 dim=self.encoder.dim,
                 now=now,
             )
-        self._embed(table, drop, images)
+        if pictures:
+            self._embed(table, drop, images)
+        else:  # the rows are gone: now nothing of the drop need stay
+            vectors.remove(drop.key)
+            manifests.remove(drop.key)
         return report.upserted, report.deleted
 
     def _embed(self, table: pa.Table, drop: Drop, images: str) -> None:

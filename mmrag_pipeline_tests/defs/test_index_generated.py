@@ -81,6 +81,7 @@ def test_approved_pictures_are_found_by_who_asks_and_survive_every_night(
     assert found("generated") == {one} and found("library") == library
     assert "(0 written, 1 removed)" in mmrag("campaign", "index", "--remove")
     assert found("any") == library and campaign.status().in_sync
+    assert [path.name for path in (campaign.root / "store" / "manifests").iterdir()] == ["lunar__2026-09.parquet"]
     campaign.run("nightly_reindex")
     assert found("any") == library
 
