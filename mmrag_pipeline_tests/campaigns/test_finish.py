@@ -242,6 +242,14 @@ def test_a_preview_of_another_size_is_drawn_anew(
     assert (report.counts["skipped_existing"], report.refinished, report.requests) == (2, 2, 0)
 
 
+def test_originals_of_previews_that_nobody_asks_for_go_with_them(lay_out: LayOut, preview: PreviewBackend) -> None:
+    lay_out(backend="preview").make(preview)
+    changed = lay_out(("in a suit", "in a coat"), backend="preview")
+    changed.make(preview)
+    assert {file.name for file in changed.originals.iterdir()} == {file.name for file in pictures(changed)}
+    assert len(pictures(changed)) == 2
+
+
 def test_pictures_of_a_version_that_finished_nothing_are_finished(
     lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
 ) -> None:
