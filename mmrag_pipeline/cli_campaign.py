@@ -70,6 +70,49 @@ def export(
             out.print(plain(f"  {name} is there from before and is no longer approved: remove it."))
 
 
+@app.command()
+@told_plainly
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG or WebP.")],
+) -> None:
+    """Say of each picture what made it, who signed it, and whether it was changed since; exit code 1 if one was."""
+    from mmrag_pipeline.campaigns.provenance import trusted_certificates
+    from mmrag_pipeline.campaigns.provenance import verify as read
+
+    settings = load_settings()
+    anchors = trusted_certificates(settings.c2pa_certificate, ledger=settings.ledger_file)
+    reports = [read(str(file), anchors=anchors) for file in files]
+    for report in reports:
+        out.print(plain(f"{report.file}: {report.sentence}"))
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+@told_plainly
+def index(
+    occurrence: Occurrence = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take generated pictures out of the index again.")] = False,
+) -> None:
+    """Let `mmrag search --origin generated` find approved pictures; what is no longer approved leaves the index."""
+    from mmrag_pipeline import wiring
+    from mmrag_pipeline.campaigns.indexing import PictureIndexer
+    from mmrag_pipeline.index.milvus import connect
+    from mmrag_pipeline.store import Store
+
+    settings = load_settings()
+    indexer = PictureIndexer(
+        store=Store(settings.store),
+        encoder=wiring.encoder(settings),
+        connect=lambda: connect(wiring.milvus(settings)),
+        limits=wiring.limits(settings),
+        ledger=settings.ledger_file,
+    )
+    for one in indexer.index(occurrence, now=datetime.now(UTC), remove=remove):
+        changed = f"{one.upserted} written, {one.deleted} removed"
+        out.print(plain(f"{one.occurrence.key}: {one.pictures} approved pictures in the index ({changed})"))
+
+
 def _decide(
     keys: Sequence[str],
     verdict: Literal["approved", "rejected"],

@@ -29,6 +29,8 @@ from upath import UPath
 from mmrag_pipeline import times
 from mmrag_pipeline.campaigns import schedule as due
 from mmrag_pipeline.campaigns import templates
+from mmrag_pipeline.campaigns.finishing.check import overlay_mistakes
+from mmrag_pipeline.campaigns.finishing.overlay import LogoFile, Overlay
 from mmrag_pipeline.campaigns.mistakes import sentences
 from mmrag_pipeline.campaigns.registry import ImageModel, default_model, image_model
 from mmrag_pipeline.campaigns.strict_yaml import YamlMistake, read_yaml
@@ -95,6 +97,7 @@ class Placement(_Part):
     aspect_ratio: str
     image_size: Annotated[str, BeforeValidator(lambda v: str(v) if v == 512 else v)] = "1K"
     pixels: tuple[Annotated[int, Field(ge=64, le=8192)], Annotated[int, Field(ge=64, le=8192)]] | None = None
+    overlay: bool = Field(True, description="false: neither the logo nor the lines of the overlay go on it.")
 
 
 class Colour(_Part):
@@ -110,6 +113,7 @@ class Colour(_Part):
 
 
 class Brand(_Part):
+    logo: LogoFile | None = None
     palette: list[Colour] = Field(default_factory=list, max_length=8)
     tone: Text | None = None
     do: list[Text] = Field(default_factory=list, max_length=20)
@@ -155,6 +159,7 @@ class Brief(_Part):
     locales: list[Locale] = Field(default_factory=lambda: ["en"], min_length=1, max_length=100)
     n: int = Field(1, ge=1, le=20, description="Pictures of each combination.")
     brand: Brand = Field(default_factory=Brand)
+    overlay: Overlay | None = None
     references: References = Field(default_factory=References)
     backend: Literal["preview", "gemini"] | None = Field(None, description="Default: MMRAG_IMAGE_BACKEND.")
     model: str | None = Field(None, description="Default: MMRAG_GEMINI_MODEL.")
@@ -187,8 +192,12 @@ class Brief(_Part):
 
     @property
     def shape_sha256(self) -> str:
-        """Hash of everything that a plan depends on: all but when it is due and what it may cost."""
-        kept = self.model_dump_json(exclude={"schedule", "budget_usd", "budget_usd_per_occurrence"})
+        """Hash of everything that a plan depends on: all but when it is due, what it may cost and how it is
+        finished.
+        """
+        finishing = {"overlay": True, "brand": {"logo"}, "placements": {"__all__": {"overlay", "pixels"}}}
+        apart = {"schedule": True, "budget_usd": True, "budget_usd_per_occurrence": True, **finishing}
+        kept = self.model_dump_json(exclude=apart)
         return hashlib.sha256(kept.encode()).hexdigest()
 
     def occurrence(self, at: datetime) -> due.Occurrence:
@@ -254,7 +263,7 @@ def load_brief(path: UPath | str, *, model: str | None = None) -> Brief:
     if not isinstance(raw, dict):
         raise BriefError([f"{file} holds no brief: write keys such as title, products, scenes and placements."])
     try:
-        brief = Brief.model_validate({"campaign": path.stem, **raw})
+        brief = Brief.model_validate({"campaign": path.stem, **raw}, context={"folder": path.parent})
     except ValidationError as error:
         raise BriefError(sentences(error, Brief, file)) from None
     if mistakes := model_mistakes(brief, brief.model or model or default_model()):
@@ -317,7 +326,7 @@ def model_mistakes(brief: Brief, model_name: str) -> list[str]:
                 f"{where}.pixels: {width} x {height} is not {placement.aspect_ratio}; "
                 f"change the pixels or the aspect_ratio."
             )
-    return mistakes or _budget_mistakes(brief, model)
+    return mistakes or overlay_mistakes(brief, model) or _budget_mistakes(brief, model)
 
 
 def _fits(placement: Placement, model: ImageModel) -> bool:

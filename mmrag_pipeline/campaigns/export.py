@@ -64,7 +64,7 @@ def export_approved(
     done = []
     for place, folder in occurrences(store, occurrence):
         decisions = read_decisions(folder)
-        reviewed = [(one, review_of(decisions.get(one.key, ()), one.sha256)) for one in pictures_of(folder, place)]
+        reviewed = [(one, review_of(decisions.get(one.key, ()), one.look)) for one in pictures_of(folder, place)]
         done.append(_export(place, folder, target / place.key, reviewed, by=by, at=at))
     if not any(one.files for one in done):
         where = occurrence or "any occurrence"
@@ -117,7 +117,7 @@ def _export(
             _copy(picture, target / name)
             rows.append(_row(picture, review, name))
             if review.state == APPROVED:
-                note = Decision(picture.key, EXPORTED, by, at.isoformat(), f"to {target / name}", picture.sha256)
+                note = Decision(picture.key, EXPORTED, by, at.isoformat(), f"to {target / name}", picture.look)
                 record_decision(picture.folder, note)
             continue
         pending += review.state != REJECTED

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.base import ImageBackend
+from mmrag_pipeline.campaigns.finishing.finisher import Finisher
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.maker import PictureMaker
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PictureOutcome, PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.prices import Prices
+from mmrag_pipeline.campaigns.provenance import Credentials, credentials_in_force
 from mmrag_pipeline.campaigns.rate import SharedRate
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.registry import image_model
@@ -44,6 +46,7 @@ def make_pictures(
     threads: int | None = None,
     rate: SharedRate | None = None,
     prices: Prices = Prices(),  # noqa: B008 - frozen
+    credentials: Credentials | None = None,
 ) -> PicturesReport:
     """Make what is missing of a plan under `folder` (the occurrence's folder), `threads` pictures at a time.
 
@@ -51,12 +54,16 @@ def make_pictures(
     come in the order of the plan. Once one thread has met an end (quota, nobody there, a wrong key, overload that does
     not end), no thread sends anything new; what was sent already is waited for and kept.
 
+    Pictures are signed with `credentials`, by default those made for development beside the ledger. What is there is
+    finished anew, for nothing, where its logo, lines, size or certificate is no longer that of the plan.
+
     One run at a time works on an occurrence: two ticks that overlap would otherwise pay for the same keys
     twice. A call whose outcome nobody knows counts as spent, and its variant is only asked for again with
     `retry_ambiguous`; a call that a crash cut off counts as spent too, and its variant is asked for again.
 
     Raises:
-        UserError: no picture can be made at all (key, model, plan made for another backend); nothing is lost.
+        UserError: no picture can be made at all (key, model, certificate, plan made for another backend); nothing is
+            lost.
         Unavailable: another run still works on this occurrence after `lock_wait_s` seconds.
     """
     if (backend.info.name, backend.info.version) != (plan.backend, plan.backend_version):
@@ -67,8 +74,14 @@ def make_pictures(
             "occurrence again."
         )
     images = folder / "images"
+    finisher = Finisher(
+        plan,
+        references=references,
+        credentials=credentials or credentials_in_force(None, None, ledger=ledger.path),
+    )
     with hold_occurrence(ledger.path, campaign=plan.campaign, occurrence=plan.occurrence, wait_s=lock_wait_s):
         _tidy(images, plan)
+        _tidy(folder / "originals", plan)
         _tidy(references.folder, plan)
         turns = Turns(rate)
         model = prices.of(image_model(plan.model))
@@ -86,6 +99,7 @@ def make_pictures(
             retry_ambiguous,
             turns,
             model,
+            finisher,
         )
         at_once = threads or (PAID_THREADS if backend.info.paid else 1)
         outcomes = _make_all(maker, plan, turns, threads=at_once, progress=progress)

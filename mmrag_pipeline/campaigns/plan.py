@@ -13,6 +13,8 @@ from itertools import product as combinations
 
 from mmrag_pipeline.campaigns.backends.base import BackendInfo, backend_info
 from mmrag_pipeline.campaigns.brief import Brief, Placement, Product, Scene
+from mmrag_pipeline.campaigns.finishing.check import final_size, finishing_of, overlay_mistakes
+from mmrag_pipeline.campaigns.finishing.recipe import Finishing
 from mmrag_pipeline.campaigns.keys import idempotency_key, seed_of
 from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.prompts import SYSTEM, Facts, reference_label, render_prompt
@@ -117,6 +119,7 @@ class CampaignPlan:
     budget_usd_per_occurrence: float | None
     variants: tuple[Variant, ...]
     left_out: tuple[LeftOut, ...]
+    finishing: Finishing = Finishing()  # noqa: RUF009 - frozen
 
     @property
     def estimated_usd(self) -> float:
@@ -136,8 +139,8 @@ class CampaignPlan:
     def is_for(self, brief: Brief, *, backend_name: str, model: str) -> bool:
         """Whether planning this brief again could only repeat this plan or choose other references.
 
-        Budget and schedule may differ (see `with_budget_of`). A plan without a variant is for nothing: the
-        media it lacked may be there now, and no picture of it can have been paid.
+        Budget, schedule and finish may differ (see `with_budget_of`, `with_finish_of`). A plan without a variant is for
+        nothing: the media it lacked may be there now, and no picture of it can have been paid.
         """
         backend = backend_info(brief.backend or backend_name)
         return (
@@ -150,6 +153,19 @@ class CampaignPlan:
     def with_budget_of(self, brief: Brief) -> CampaignPlan:
         """The same plan with the brief's budget of today: a raised cap needs no new plan."""
         return replace(self, budget_usd=brief.budget_usd, budget_usd_per_occurrence=brief.budget_usd_per_occurrence)
+
+    def with_finish_of(self, brief: Brief) -> CampaignPlan:
+        """The same plan with the brief's logo, lines and final sizes of today: what is paid for is finished anew."""
+        model = image_model(self.model)
+        sizes = {placement.name: final_size(placement, model) for placement in brief.placements}
+        return replace(
+            self,
+            finishing=finishing_of(brief),
+            variants=tuple(
+                replace(variant, width=sizes[variant.placement][0], height=sizes[variant.placement][1])
+                for variant in self.variants
+            ),
+        )
 
 
 def plan_campaign(
@@ -168,7 +184,7 @@ def plan_campaign(
 
     Raises:
         UserError: unknown backend, model, product line, ratio or size; a retired model on a paid backend;
-            a scene that can't be filled in.
+            a scene that can't be filled in; an overlay without words for a locale or room for them.
     """
     backend = backend_info(brief.backend or backend_name)
     chosen_model = prices.of(image_model(brief.model or model))
@@ -181,6 +197,8 @@ def plan_campaign(
             references=brief.references.max_per_product,
             where=f"campaign {brief.campaign}: placements[{at}]",
         )
+    if mistakes := overlay_mistakes(brief, chosen_model):
+        raise UserError(f"campaign {brief.campaign}: {mistakes[0]}")
     require_product_lines(brief.products, finder, brief.campaign)
     variants: list[Variant] = []
     left_out: list[LeftOut] = []
@@ -213,6 +231,7 @@ def plan_campaign(
         budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
         variants=tuple(variants),
         left_out=tuple(left_out),
+        finishing=finishing_of(brief),
     )
 
 
@@ -301,7 +320,7 @@ class _Layout:
         )
         seed = seed_of(*coordinates)
         price = self.model.price(placement.image_size, references=len(references))
-        size = placement.pixels or self.model.pixels(placement.aspect_ratio, placement.image_size)
+        size = final_size(placement, self.model)
         shape = {
             "coordinates": coordinates,
             "backend": [self.backend.name, self.backend.version],
@@ -319,7 +338,6 @@ class _Layout:
                 brief.message,
                 _palette(brief),
                 product.shown,
-                size,
                 round(price, 4),
                 captions,
             ]

@@ -22,7 +22,7 @@ from mmrag_pipeline.campaigns.decisions import (
     review_of,
 )
 from mmrag_pipeline.campaigns.schedule import Occurrence
-from mmrag_pipeline.campaigns.sidecar import GENERATED, PREVIEW_PREFIX, is_whole
+from mmrag_pipeline.campaigns.sidecar import GENERATED, PREVIEW_PREFIX, is_whole, look_of
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import Store
 
@@ -51,8 +51,13 @@ class OnFile:
     def sha256(self) -> str:
         return (self.sidecar.get("picture") or {}).get("sha256", "")
 
+    @property
+    def look(self) -> str:
+        """Hash of what is seen of it: decisions are about that."""
+        return look_of(self.sidecar)
+
     def review(self) -> Review:
-        return review_of(read_decisions(self.folder).get(self.key, ()), self.sha256)
+        return review_of(read_decisions(self.folder).get(self.key, ()), self.look)
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def decide(
         before = picture.review()
         stands = before.state == verdict or (verdict == APPROVED and before.state == EXPORTED)
         if not stands:
-            record_decision(picture.folder, Decision(picture.key, verdict, by, at.isoformat(), reason, picture.sha256))
+            record_decision(picture.folder, Decision(picture.key, verdict, by, at.isoformat(), reason, picture.look))
         done.append(Reviewed(picture, picture.review(), not stands))
     return done
 

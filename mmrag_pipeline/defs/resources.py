@@ -72,6 +72,8 @@ def resources() -> dg.Definitions:
                 prices=settings.prices,
                 rpm=settings.gemini_rpm,
                 threads=settings.image_threads,
+                c2pa_certificate=settings.c2pa_certificate,
+                c2pa_key=settings.c2pa_key,
             ),
             "briefs": BriefsResource(folder=settings.campaigns_root),
         }

@@ -13,6 +13,7 @@ from mmrag_pipeline.campaigns.brief import Brief, load_briefs
 from mmrag_pipeline.campaigns.ledger import Caps
 from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.prices import Prices, load_prices
+from mmrag_pipeline.campaigns.provenance import Credentials, credentials_in_force
 from mmrag_pipeline.campaigns.rate import SharedRate
 
 
@@ -44,6 +45,17 @@ class ImageBackendResource(dg.ConfigurableResource):
     prices: str | None = Field(None, description="YAML file of own prices.")
     rpm: int | None = Field(None, description="Requests a minute of all processes beside one ledger; None: no limit.")
     threads: int | None = Field(None, description="Pictures made at a time; None: 4 where paid, else 1.")
+
+    c2pa_certificate: str | None = Field(None, description="PEM file of the certificate that signs; None: self-made.")
+    c2pa_key: str | None = Field(None, description="PEM file of its key.")
+
+    def credentials(self) -> Credentials:
+        """Who signs the pictures.
+
+        Raises:
+            UserError: the certificate or its key is of no use.
+        """
+        return credentials_in_force(self.c2pa_certificate, self.c2pa_key, ledger=self.ledger)
 
     def rate(self) -> SharedRate | None:
         """The rate that every process beside this ledger keeps to, if there is one."""

@@ -106,6 +106,10 @@ class Desk:
     def images(self) -> Path:
         return Path(str(self.folder)) / "images"
 
+    @property
+    def originals(self) -> Path:
+        return Path(str(self.folder)) / "originals"
+
     def make(self, backend: ImageBackend, *, caps: Caps = Caps(), **more: object) -> PicturesReport:  # noqa: B008
         options = {
             "run_id": "run-1",

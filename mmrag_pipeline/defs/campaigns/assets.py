@@ -16,11 +16,13 @@ from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
+from mmrag_pipeline.campaigns.provenance_check import check_provenance
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.replacements import plan_replacements, with_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
 from mmrag_pipeline.campaigns.scores import ScoresReport, score_pictures
 from mmrag_pipeline.defs.campaigns.checks import PICTURE_CHECKS, check_pictures
+from mmrag_pipeline.defs.campaigns.provenance import PROVENANCE_VALID, provenance_result
 from mmrag_pipeline.defs.campaigns.retries import fail_without_pictures
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
@@ -90,7 +92,7 @@ def campaign_plan(
             brief, backend_name=image_backend.backend, model=image_backend.model
         )
         if kept:
-            plan = earlier.with_budget_of(brief)
+            plan = earlier.with_budget_of(brief).with_finish_of(brief)
         else:
             plan = _plan(context, brief, occurrence, pictures, store, clip_encoder, milvus, image_backend)
             _require_a_variant(plan)
@@ -130,6 +132,7 @@ def campaign_plan(
             partitions_def=campaign_occurrences,
         ),
         *PICTURE_CHECKS,
+        PROVENANCE_VALID,
     ],
 )
 def campaign_images(
@@ -141,7 +144,7 @@ def campaign_images(
     """The pictures of the plan, each with a sidecar. Re-running makes, and pays for, only what is missing."""
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
-        plan = plan_replacements(folder / PLAN)
+        plan, credentials = plan_replacements(folder / PLAN), image_backend.credentials()
         ledger, caps = Ledger(image_backend.ledger), image_backend.caps(plan, run_usd=config.budget_usd)
         report = make_pictures(
             plan,
@@ -156,13 +159,16 @@ def campaign_images(
             threads=image_backend.threads,
             rate=image_backend.rate(),
             prices=image_backend.price_list(),
+            credentials=credentials,
         )
+        provenance = check_provenance(plan, images=folder / "images", credentials=credentials)
     if report.none_succeeded:
         fail_without_pictures(report, occurrence.key)
     sheet, now = pictures_sheet(report, folder / "images"), datetime.now(UTC)
     return dg.MaterializeResult(
         metadata={
             **report.counts,
+            "refinished": report.refinished,
             "requests": report.requests,
             "ambiguous": report.ambiguous,
             "spent_usd": round(report.spent_usd, 4),
@@ -172,7 +178,11 @@ def campaign_images(
             "images": dg.MetadataValue.path(str(folder / "images")),
             **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
         },
-        check_results=[_complete(plan, report), *check_pictures(plan, report, ledger=ledger, caps=caps, now=now)],
+        check_results=[
+            _complete(plan, report),
+            *check_pictures(plan, report, ledger=ledger, caps=caps, now=now),
+            provenance_result(provenance),
+        ],
     )
 
 
