@@ -188,7 +188,7 @@ class GeminiBackend:
         try:
             candidates = json.loads(response.read()).get("candidates") or []
             message = candidates[0].get("finishMessage") if candidates else None
-            self._seen.finish_message = message and hide(message, self._key.get_secret_value())
+            self._seen.finish_message = message and hide(str(message), self._key.get_secret_value())
         except (ValueError, AttributeError, KeyError, IndexError, TypeError):
             self._seen.finish_message = None  # not JSON of that form: the SDK will say so itself
 
