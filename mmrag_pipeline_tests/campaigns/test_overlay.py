@@ -140,6 +140,14 @@ def test_a_logo_is_seen_on_its_own_colour_too(ground: tuple[int, int, int]) -> N
     assert middle == (190, 20, 30) and contrast(middle, corner) >= 3
 
 
+def test_a_logo_that_is_too_faint_to_be_seen_small_is_no_error() -> None:
+    faint = Image.new("RGBA", (4000, 3), (255, 255, 255, 0))
+    faint.putpixel((0, 0), (255, 0, 0, 30))
+    faint.putpixel((3999, 2), (255, 0, 0, 30))
+    ground = Image.new("RGB", (300, 300), "white")
+    assert draw_overlay(ground, {}, faint, accent=None, edge="bottom").size == (300, 300)
+
+
 def test_nothing_to_draw_leaves_the_pixels_alone_and_the_same_gives_the_same() -> None:
     picture = backgrounds()["noise"]
     assert draw_overlay(picture, {}, None, accent=None, edge=None) is picture

@@ -100,7 +100,7 @@ def stands_out(logo: Image.Image, below: np.ndarray) -> float:
     own, ground = luminances(pixels[..., :3]), luminances(below)
     lighter, darker = np.maximum(own, ground), np.minimum(own, ground)
     seen = pixels[..., 3].astype(np.float32)
-    return float((((lighter + 0.05) / (darker + 0.05) >= VISIBLE) * seen).sum() / seen.sum())
+    return float((((lighter + 0.05) / (darker + 0.05) >= VISIBLE) * seen).sum() / max(1.0, seen.sum()))
 
 
 def busyness(picture: np.ndarray, boxes: Sequence[Box]) -> float:
