@@ -1,8 +1,9 @@
-"""`mmrag campaign ...`: what people do with the pictures of an occurrence."""
+"""`mmrag campaign ...`: what people do with briefs, and with the pictures of an occurrence."""
 
 from __future__ import annotations
 
 import getpass
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +12,59 @@ from typing import Annotated, Literal
 import typer
 
 from mmrag_pipeline.cli_output import out, plain, told_plainly
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Review the pictures of campaigns and hand them over.")
+app = typer.Typer(no_args_is_help=True, help="Plan campaigns, review their pictures and hand them over.")
 
 Keys = Annotated[list[str], typer.Argument(help="Start of a picture's key, 6 hex digits or more; see the gallery.")]
 Occurrence = Annotated[str | None, typer.Option(help="Only in this one, <campaign>__<date>; default: in any.")]
 By = Annotated[str | None, typer.Option(help="Who decides; default: your user name.")]
+
+
+@app.command()
+@told_plainly
+def plan(
+    brief: Annotated[str, typer.Argument(help="A YAML file, or the name of a campaign in MMRAG_CAMPAIGNS.")],
+    occurrence: Annotated[str | None, typer.Option(help="<campaign>__<date> or the date; default: the next.")] = None,
+    prompts: Annotated[bool, typer.Option("--prompts", help="Show what is sent, word for word.")] = False,
+    replan: Annotated[bool, typer.Option("--replan", help="Look anew where an earlier run has planned.")] = False,
+    folder: Annotated[Path | None, typer.Option("--out", help="Write plan.md, plan.parquet, references/.")] = None,
+) -> None:
+    """Show what a brief would make: references, pictures, cost, caps, what is left out. Nothing is paid or written."""
+    from upath import UPath
+
+    from mmrag_pipeline.cli_plan import show_plan
+    from mmrag_pipeline.plan_brief import plan_brief, write_brief_plan
+
+    planned = plan_brief(load_settings(), brief, occurrence=occurrence, replan=replan, now=datetime.now(UTC))
+    show_plan(planned, prompts=prompts)
+    if folder is not None:
+        write_brief_plan(planned, UPath(folder))
+        out.print(plain(f"written to {folder}"), highlight=False)
+    if not planned.plan.variants:
+        raise typer.Exit(1)
+
+
+@app.command()
+@told_plainly
+def schema(
+    file: Annotated[Path | None, typer.Option("--out", help="Write it there instead of printing it.")] = None,
+) -> None:
+    """The JSON Schema of briefs, for editors: completion, descriptions, mistakes as you type."""
+    from upath import UPath
+
+    from mmrag_pipeline.campaigns.brief_schema import brief_schema
+    from mmrag_pipeline.store import write_json
+
+    if file is None:
+        print(json.dumps(brief_schema(), indent=1))
+        return
+    try:
+        write_json(UPath(file), brief_schema())
+    except OSError as error:
+        raise UserError(f"{file} can't be written ({error.strerror or error}): give a file that can.") from error
+    out.print(plain(f"Put this at the top of a brief:\n# yaml-language-server: $schema={file}"), highlight=False)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product as combinations
+from typing import TYPE_CHECKING
 
 from mmrag_pipeline.campaigns.backends.base import BackendInfo, backend_info
 from mmrag_pipeline.campaigns.brief import Brief, Placement, Product, Scene
@@ -17,13 +18,18 @@ from mmrag_pipeline.campaigns.finishing.check import final_size, finishing_of, o
 from mmrag_pipeline.campaigns.finishing.recipe import Finishing
 from mmrag_pipeline.campaigns.keys import idempotency_key, seed_of
 from mmrag_pipeline.campaigns.prices import Prices
-from mmrag_pipeline.campaigns.prompts import SYSTEM, Facts, reference_label, render_prompt
-from mmrag_pipeline.campaigns.references import MIME, ReferencePictures
+from mmrag_pipeline.campaigns.prompts import Facts, reference_label, render_prompt, style_label, system_instruction
+from mmrag_pipeline.campaigns.references import MIME, EncodedReference, ReferencePictures
 from mmrag_pipeline.campaigns.registry import ImageModel, image_model
-from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, require_product_lines, select
+from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, expand, require_product_lines, select
 from mmrag_pipeline.campaigns.tokens import text_tokens
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.media.decode import MediaError
+from mmrag_pipeline.media.decode import MediaError, open_picture
+from mmrag_pipeline.media.likeness import look_of, near_duplicates
+from mmrag_pipeline.media.rules import Limits
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 TEMPERATURE = 1.0
 
@@ -31,7 +37,7 @@ TEMPERATURE = 1.0
 @dataclass(frozen=True)
 class Reference:
     """A reference of one variant. `sha256` is that of the bytes that will be sent; `score` None where a sku
-    chose it.
+    chose it. `role` is product or style; what lies outside of the library has no `media_id` and no `drop`.
     """
 
     order: int
@@ -120,6 +126,7 @@ class CampaignPlan:
     variants: tuple[Variant, ...]
     left_out: tuple[LeftOut, ...]
     finishing: Finishing = Finishing()  # noqa: RUF009 - frozen
+    approval: str = "required"
 
     @property
     def estimated_usd(self) -> float:
@@ -151,8 +158,13 @@ class CampaignPlan:
         )
 
     def with_budget_of(self, brief: Brief) -> CampaignPlan:
-        """The same plan with the brief's budget of today: a raised cap needs no new plan."""
-        return replace(self, budget_usd=brief.budget_usd, budget_usd_per_occurrence=brief.budget_usd_per_occurrence)
+        """The same plan with the brief's budget and approval of today: a raised cap needs no new plan."""
+        return replace(
+            self,
+            budget_usd=brief.budget_usd,
+            budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
+            approval=brief.approval,
+        )
 
     def with_finish_of(self, brief: Brief) -> CampaignPlan:
         """The same plan with the brief's logo, lines and final sizes of today: what is paid for is finished anew."""
@@ -194,18 +206,23 @@ def plan_campaign(
         chosen_model.require(
             ratio=placement.aspect_ratio,
             size=placement.image_size,
-            references=brief.references.max_per_product,
+            references=brief.references.most,
             where=f"campaign {brief.campaign}: placements[{at}]",
         )
     if mistakes := overlay_mistakes(brief, chosen_model):
         raise UserError(f"campaign {brief.campaign}: {mistakes[0]}")
     require_product_lines(brief.products, finder, brief.campaign)
+    expansion = expand(brief.products, finder)
+    style = [(name, pictures.keep(_beside(brief, name))) for name in brief.references.style]
     variants: list[Variant] = []
-    left_out: list[LeftOut] = []
-    for product in brief.products:
-        selection = select(product, finder, wanted=brief.references.max_per_product)
-        references, unreadable = _references(selection.candidates, pictures, brief.references.max_per_product)
-        if references:
+    left_out = [LeftOut(product, reason) for product, reason in expansion.left_out]
+    for product in expansion.products:
+        image = _beside(brief, product.image) if product.image else None
+        wanted = brief.references.max_per_product
+        selection = select(product, finder, policy=brief.references, image=image, wanted=wanted)
+        found, unreadable = read_candidates(selection.candidates, pictures, wanted)
+        if found:
+            references = product_references(found, of=len(found) + len(style)) + _style_references(style, len(found))
             layout = _Layout(brief, occurrence, product, references, selection.candidates[0], backend, chosen_model)
             variants += layout.variants()
             said = f"{len(references)} references"
@@ -232,31 +249,46 @@ def plan_campaign(
         variants=tuple(variants),
         left_out=tuple(left_out),
         finishing=finishing_of(brief),
+        approval=brief.approval,
     )
 
 
-def _references(
+def read_candidates(
     candidates: tuple[Chosen, ...], pictures: ReferencePictures, wanted: int
-) -> tuple[tuple[Reference, ...], str]:
-    """The first `wanted` candidates that can be read and differ, and why the last unreadable one could not
-    be.
+) -> tuple[list[tuple[Chosen, EncodedReference]], str]:
+    """The first `wanted` candidates that can be read and don't look the same, and why the last unreadable one could
+    not be.
     """
-    encoded, unreadable = [], ""
+    found: list[tuple[Chosen, EncodedReference]] = []
+    looks: list[bytes] = []
+    sizes: list[int] = []
+    unreadable = ""
     for chosen in candidates:
-        if len(encoded) == wanted:
+        if len(found) == wanted:
             break
         try:
-            picture = pictures.prepare(chosen.hit)
+            picture = pictures.open(chosen.hit)
         except (MediaError, UserError, FileNotFoundError, PermissionError) as error:
             unreadable = f"{chosen.hit.drop}/{chosen.hit.path}: {error}"
             continue
-        if picture.sha256 not in {other.sha256 for _, other in encoded}:
-            encoded.append((chosen, picture))
+        look, size = look_of(picture), picture.width * picture.height
+        if near_duplicates([*looks, look], [*sizes, size]):
+            continue
+        encoded = pictures.keep(picture)
+        if encoded.sha256 not in {other.sha256 for _, other in found}:
+            found.append((chosen, encoded))
+            looks.append(look)
+            sizes.append(size)
+    return found, unreadable
+
+
+def product_references(found: list[tuple[Chosen, EncodedReference]], *, of: int) -> tuple[Reference, ...]:
+    """The first references of a request that has `of` of them."""
     return tuple(
         Reference(
             order=order,
             role="product",
-            label=reference_label(order, len(encoded)),
+            label=reference_label(order, of),
             media_id=chosen.hit.media_id,
             product_line=chosen.hit.product_line,
             drop=chosen.hit.drop,
@@ -271,8 +303,42 @@ def _references(
             height=picture.height,
             bytes=len(picture.data),
         )
-        for order, (chosen, picture) in enumerate(encoded, 1)
-    ), unreadable
+        for order, (chosen, picture) in enumerate(found, 1)
+    )
+
+
+def given_reference(name: str, picture: EncodedReference, *, role: str, label: str, order: int) -> Reference:
+    """A picture that lies outside of the library."""
+    return Reference(
+        order=order,
+        role=role,
+        label=label,
+        media_id="",
+        product_line="",
+        drop="",
+        path=name,
+        frame_ms=None,
+        sku="",
+        title=name,
+        score=None,
+        sha256=picture.sha256,
+        mime=MIME,
+        width=picture.width,
+        height=picture.height,
+        bytes=len(picture.data),
+    )
+
+
+def _style_references(style: list[tuple[str, EncodedReference]], after: int) -> tuple[Reference, ...]:
+    of = after + len(style)
+    return tuple(
+        given_reference(name, picture, role="style", label=style_label(order, of), order=order)
+        for order, (name, picture) in enumerate(style, after + 1)
+    )
+
+
+def _beside(brief: Brief, name: str) -> Image.Image:
+    return open_picture(brief.file(name), Limits())
 
 
 @dataclass(frozen=True)
@@ -297,6 +363,8 @@ class _Layout:
         brief, product, references = self.brief, self.product, self.references
         hit = self.best.hit
         facts = Facts(hit.title or "", hit.sku or "", hit.product_line, tuple(hit.tags))
+        style = sum(reference.role == "style" for reference in references)
+        system = system_instruction(style=style)
         try:
             prompt = render_prompt(
                 brief,
@@ -305,7 +373,8 @@ class _Layout:
                 facts=facts,
                 placement=placement,
                 locale=locale,
-                references=len(references),
+                references=len(references) - style,
+                style=style,
             )
         except ValueError as error:
             raise UserError(f"campaign {brief.campaign}: scene {scene.name} for {product.id}: {error}.") from None
@@ -318,7 +387,8 @@ class _Layout:
             locale,
             number,
         )
-        seed = seed_of(*coordinates)
+        fixed = (brief.campaign, *coordinates[2:])
+        seed = seed_of(*(fixed if brief.seed == "fixed" else coordinates))
         price = self.model.price(placement.image_size, references=len(references))
         size = final_size(placement, self.model)
         shape = {
@@ -327,7 +397,7 @@ class _Layout:
             "model": self.model.id,
             "template": prompt.template_sha256,
             "prompt": prompt.text,
-            "system": SYSTEM,
+            "system": system,
             "references": [[r.media_id, r.role, r.order, r.label, r.sha256, r.mime] for r in references],
             "generation": [placement.aspect_ratio, placement.image_size, seed, TEMPERATURE],
         }
@@ -357,7 +427,7 @@ class _Layout:
             height=size[1],
             excerpt=prompt.scene,
             prompt=prompt.text,
-            system_instruction=SYSTEM,
+            system_instruction=system,
             template_sha256=prompt.template_sha256,
             seed=seed,
             temperature=TEMPERATURE,
@@ -368,7 +438,7 @@ class _Layout:
                 placement.image_size,
                 references=len(references),
                 text_tokens=text_tokens(
-                    [SYSTEM, prompt.text, *(r.label for r in references)], references=len(references)
+                    [system, prompt.text, *(r.label for r in references)], references=len(references)
                 ),
             ),
         )

@@ -28,6 +28,8 @@ from mmrag_pipeline.store import Store
 
 LEAST_DIGITS = 6
 MAX_REASON = 500
+ON_DEMAND = "on-demand"
+"""The campaign of single pictures: each has a folder of its own in that of its day."""
 _PREFIX = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},32}}")
 _SIDECAR = re.compile(rf"(?:{PREVIEW_PREFIX})?([0-9a-f]{{32}})\.json")
 
@@ -154,6 +156,9 @@ def occurrences(store: Store, named: str | None = None) -> list[tuple[Occurrence
         for folder in campaign.iterdir() if campaign.is_dir() else ():
             if (folder / "images").exists():
                 found.append((Occurrence(campaign.name, folder.name), folder))
+            elif campaign.name == ON_DEMAND:
+                inner = [each for each in folder.iterdir() if (each / "images").exists()] if folder.is_dir() else []
+                found += [(Occurrence(campaign.name, f"{folder.name}/{each.name}"), each) for each in inner]
     return sorted(found, key=lambda one: one[0])
 
 

@@ -13,11 +13,12 @@ from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Ledger
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
-from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
+from mmrag_pipeline.campaigns.overview import pictures_sheet
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
+from mmrag_pipeline.campaigns.plan_markdown import plan_markdown
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
 from mmrag_pipeline.campaigns.provenance_check import check_provenance
-from mmrag_pipeline.campaigns.references import ReferencePictures
+from mmrag_pipeline.campaigns.references import ReferencePictures, hit_opener
 from mmrag_pipeline.campaigns.replacements import plan_replacements, with_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
 from mmrag_pipeline.campaigns.scores import ScoresReport, score_pictures
@@ -28,9 +29,6 @@ from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failure
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.partitions import campaign_occurrences
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.hit import Hit
-from mmrag_pipeline.media.library import Drop
-from mmrag_pipeline.media.pictures import load_picture
 from mmrag_pipeline.media.sheet import inline_markdown
 from mmrag_pipeline.resources import (
     BriefsResource,
@@ -86,7 +84,8 @@ def campaign_plan(
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
         brief = briefs.brief(occurrence.campaign, model=image_backend.model)
-        pictures = ReferencePictures(folder / "references", load=_opener(media_library))
+        opener = hit_opener(media_library.library(), media_library.limits())
+        pictures = ReferencePictures(folder / "references", load=opener)
         earlier = None if config.replan else find_plan(folder / PLAN)
         kept = earlier is not None and earlier.is_for(
             brief, backend_name=image_backend.backend, model=image_backend.model
@@ -99,7 +98,7 @@ def campaign_plan(
         plan = with_replacements(plan, folder)
         if plan != earlier:
             write_plan(folder / PLAN, plan)
-        sheet = references_sheet(plan, pictures)
+        table = plan_markdown(plan, pictures)
     for left_out in plan.left_out:
         context.log.warning("%s is left out: %s", left_out.product, left_out.reason)
     return dg.MaterializeResult(
@@ -112,8 +111,9 @@ def campaign_plan(
             "estimated_usd": round(plan.estimated_usd, 4),
             "would_cost_usd": round(plan.would_cost_usd, 4),
             "would_cost_at_most_usd": round(plan.ceiling_usd, 4),
+            "approval": plan.approval,
             "plan": dg.MetadataValue.path(str(folder / PLAN)),
-            **({"references": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
+            "plan_table": dg.MetadataValue.md(table),
         }
     )
 
@@ -277,16 +277,6 @@ def _require_a_variant(plan: CampaignPlan) -> None:
 def _occurrence(context: dg.AssetExecutionContext, store: StoreResource) -> tuple[Occurrence, UPath]:
     occurrence = Occurrence.parse(context.partition_key)
     return occurrence, store.open().occurrence(occurrence.campaign, occurrence.name)
-
-
-def _opener(media_library: MediaLibraryResource):
-    """Opens the picture of a hit."""
-    library, limits = media_library.library(), media_library.limits()
-
-    def load(hit: Hit):
-        return load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits)
-
-    return load
 
 
 def _plan(
