@@ -37,7 +37,7 @@ class MilvusReferenceFinder:
         return items(self._milvus, sku=sku, product_line=product_line, limit=limit)
 
     def views(
-        self, sku: str, *, product_line: str, text: str | None, image: Image.Image | None, limit: int
+        self, sku: str, *, product_line: str | None, text: str | None, image: Image.Image | None, limit: int
     ) -> list[Hit]:
         where = Filter(sku=sku, product_line=product_line)
         return search(self._milvus, self._encoder, SearchRequest(text=text, image=image, where=where, k=limit))

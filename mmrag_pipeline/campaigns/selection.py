@@ -40,7 +40,7 @@ class ReferenceFinder(Protocol):
         ...
 
     def views(
-        self, sku: str, *, product_line: str, text: str | None, image: Image.Image | None, limit: int
+        self, sku: str, *, product_line: str | None, text: str | None, image: Image.Image | None, limit: int
     ) -> Sequence[Hit]:
         """The pictures of one sku, best first: like the picture, like the words, or both."""
         ...
@@ -143,7 +143,8 @@ def select(
         named = finder.by_sku(product.sku, product_line=product.product_line, limit=limit)
         if not named:
             return Selection((), f"no media with sku {product.sku!r}{place}")
-        return _best([Chosen(hit, None) for hit in _most_like_itself(named, finder, limit)], finder, policy)
+        views = _most_like_itself(named, finder, product.product_line, limit)
+        return _best([Chosen(hit, None) for hit in views], finder, policy)
     least = product.min_score if product.min_score is not None else policy.min_score
     options = {"product_line": product.product_line, "min_score": least, "limit": limit}
     if image is not None:
@@ -173,13 +174,15 @@ def select(
     return _best(chosen, finder, policy)
 
 
-def _most_like_itself(named: Sequence[Hit], finder: ReferenceFinder, limit: int) -> Sequence[Hit]:
+def _most_like_itself(
+    named: Sequence[Hit], finder: ReferenceFinder, product_line: str | None, limit: int
+) -> Sequence[Hit]:
     """Pictures of one sku, those first that show what its title says: the small print is a picture of it too."""
     titles = [hit.title for hit in named if hit.title]
     if not titles or len(named) < 2:
         return named
-    title, best = max(titles, key=titles.count), named[0]
-    return finder.views(best.sku, product_line=best.product_line, text=title, image=None, limit=limit)
+    title = max(titles, key=titles.count)
+    return finder.views(named[0].sku, product_line=product_line, text=title, image=None, limit=limit)
 
 
 def _about_as_near(best: Hit, hits: Sequence[Hit]) -> list[Hit]:

@@ -88,9 +88,9 @@ class ListedIndex:
         return [h for h in self.hits if product_line in (None, h.product_line)][:limit]
 
     def views(
-        self, sku: str, *, product_line: str, text: str | None, image: Image.Image | None, limit: int
+        self, sku: str, *, product_line: str | None, text: str | None, image: Image.Image | None, limit: int
     ) -> Sequence[Hit]:
-        return [h for h in self.hits if (h.sku, h.product_line) == (sku, product_line)][:limit]
+        return [h for h in self.hits if h.sku == sku and product_line in (None, h.product_line)][:limit]
 
     def by_filter(self, where: Filter) -> Sequence[Hit]:
         wanted = {name: getattr(where, name) for name in ("product_line", "drop", "sku")}

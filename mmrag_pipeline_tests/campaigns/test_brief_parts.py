@@ -315,3 +315,11 @@ def test_a_product_named_by_sku_shows_first_what_its_title_says(
     references = planned(write_brief((PRODUCT, "{sku: W-1}")), index, tmp_path).variants[0].references
     assert [(r.path, r.score) for r in references] == [("3.jpg", None), ("1.jpg", None)]
     assert asked == [("W-1", "Golden watch")]
+
+
+def test_a_sku_of_two_product_lines_shows_pictures_of_both(write_brief: WriteBrief, tmp_path: Path) -> None:
+    index = ListedIndex([hit(1, sku="W-1"), hit(2, sku="W-1", line="bags")])
+    both = planned(write_brief((PRODUCT, "{sku: W-1}")), index, tmp_path).variants[0].references
+    assert {r.product_line for r in both} == {"watches", "bags"}
+    (one,) = planned(write_brief((PRODUCT, "{sku: W-1, product_line: bags}")), index, tmp_path).variants[0].references
+    assert one.product_line == "bags"
