@@ -77,6 +77,9 @@ def test_ten_kills_at_random_cost_no_more_than_what_was_in_flight(lay_out: Calla
         found = {path.name for path in desk.images.iterdir()}
         sidecars = {key: json.loads((desk.images / f"{key}.json").read_text()) for key in asked}
         assert found == {name for key in sidecars for name in (f"{key}.json", f"{key}.jpg")}
+        assert {path.name for path in (desk.images.parent / "originals").iterdir()} == {
+            f"{key}.jpg" for key in sidecars
+        }
         assert len(sidecars) == VARIANTS and {sidecar["status"] for sidecar in sidecars.values()} == {"generated"}
         assert not [path for path in (desk.root / "store").rglob(".tmp-*")]
 
