@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
+from mmrag_pipeline.campaigns.backends.vertex import VertexBackend
 from mmrag_pipeline.embedding.clip import ClipEncoder
 from mmrag_pipeline.embedding.model import ModelSpec
 from mmrag_pipeline.index.milvus import MilvusConfig
@@ -57,5 +58,15 @@ def gemini(settings: Settings) -> GeminiBackend:
     return GeminiBackend(
         api_key=key.get_secret_value() if key else "",
         base_url=settings.gemini_base_url,
+        timeout_s=settings.gemini_timeout_s,
+    )
+
+
+def vertex(settings: Settings) -> VertexBackend:
+    key = settings.gemini_api_key
+    return VertexBackend(
+        project=settings.vertex_project or "",
+        location=settings.vertex_location,
+        api_key=key.get_secret_value() if key else "",
         timeout_s=settings.gemini_timeout_s,
     )

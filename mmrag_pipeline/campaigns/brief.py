@@ -156,7 +156,8 @@ class Brief(_Part):
     n: int = Field(1, ge=1, le=20, description="Pictures of each combination.")
     brand: Brand = Field(default_factory=Brand)
     references: References = Field(default_factory=References)
-    backend: Literal["preview", "gemini"] | None = Field(None, description="Default: MMRAG_IMAGE_BACKEND.")
+    backend: Literal["preview", "gemini", "vertex"] | None = Field(None, description="Default: MMRAG_IMAGE_BACKEND.")
+    mode: Literal["online", "batch"] = Field("online", description="batch: half price, made within a day.")
     model: str | None = Field(None, description="Default: MMRAG_GEMINI_MODEL.")
     schedule: Schedule | None = None
     budget_usd: float = Field(gt=0, description="Most that this campaign may spend, all occurrences together.")
@@ -187,8 +188,8 @@ class Brief(_Part):
 
     @property
     def shape_sha256(self) -> str:
-        """Hash of everything that a plan depends on: all but when it is due and what it may cost."""
-        kept = self.model_dump_json(exclude={"schedule", "budget_usd", "budget_usd_per_occurrence"})
+        """Hash of everything that a plan depends on: all but when it is due, what it may cost and how it is ordered."""
+        kept = self.model_dump_json(exclude={"schedule", "budget_usd", "budget_usd_per_occurrence", "mode"})
         return hashlib.sha256(kept.encode()).hexdigest()
 
     def occurrence(self, at: datetime) -> due.Occurrence:

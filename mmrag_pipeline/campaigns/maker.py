@@ -70,6 +70,7 @@ class PictureMaker:
     progress: Callable[[str], None] | None
     retry_ambiguous: bool
     turns: Turns
+    batch_job: str | None = None
 
     def make(self, variant: Variant) -> PictureOutcome:
         """What is there already, or else the picture, asked for as often as the policy allows; each try is reserved
@@ -85,12 +86,11 @@ class PictureMaker:
         request, tries = request_for(self.plan, variant, self.references), Tries(self.retries)
         outcome = None
         while outcome is None or (not self.turns.stopped and tries.may_ask_again(outcome.cause)):
-            reservation = self._reserve(variant) if self.backend.info.paid else None
+            reservation = self.reserve(variant) if self.backend.info.paid else None
             if isinstance(reservation, Refused):
                 if outcome is not None:
                     return outcome  # the money was enough for the tries so far
-                self._note(variant, "skipped_budget", reservation.reason)
-                return self._outcome(variant, "skipped_budget", reservation.reason, cause="budget")
+                return self.over_budget(variant, reservation)
             before, tries.sent = outcome, 0
             outcome = self._call(variant, tries.ask(request), reservation, tries)
             if before is not None:
@@ -124,12 +124,18 @@ class PictureMaker:
         self._note(variant, "failed", reason)
         return self._outcome(variant, "failed", reason, cause="not_tried")
 
-    def _reserve(self, variant: Variant) -> Reservation | Refused:
+    def over_budget(self, variant: Variant, refused: Refused) -> PictureOutcome:
+        """A variant that no cap has room for."""
+        self._note(variant, "skipped_budget", refused.reason)
+        return self._outcome(variant, "skipped_budget", refused.reason, cause="budget")
+
+    def reserve(self, variant: Variant, *, factor: float = 1.0) -> Reservation | Refused:
+        """Set aside what a variant costs at most; `factor` is what a batch costs of that."""
         return self.ledger.reserve(
             variant.key,
             campaign=self.plan.campaign,
             occurrence=self.plan.occurrence,
-            usd=variant.estimated_usd,
+            usd=variant.estimated_usd * factor,
             caps=self.caps,
             now=self.clock(),
             run_id=self.run_id,
@@ -162,6 +168,20 @@ class PictureMaker:
             self.turns.stop(str(error))
             self._settle(reservation, "refused", 0.0, tries.sent, detail=str(error))
             raise
+        return self.take(variant, result, reservation, requests=tries.sent, seed_sent=request.seed)
+
+    def take(
+        self,
+        variant: Variant,
+        result: GenerationResult,
+        reservation: Reservation | None,
+        *,
+        requests: int,
+        seed_sent: int,
+    ) -> PictureOutcome:
+        """All that follows an answer: picture, sidecar, settlement. Until it is settled, taking the same answer again
+        ends the same.
+        """
         usd, estimated = _cost(result, reservation)
         if isinstance(result, NoImage):
             status: Result = "blocked" if result.kind == "blocked" else "no_image"
@@ -170,19 +190,19 @@ class PictureMaker:
                 status,
                 result.reason,
                 reservation,
-                requests=tries.sent,
+                requests=requests,
                 usd=usd,
                 estimated=estimated,
                 result=result,
-                seed_sent=request.seed,
+                seed_sent=seed_sent,
             )
-            self._settle(reservation, status, usd, tries.sent, estimated=estimated, detail=result.reason)
-            return self._outcome(variant, status, result.reason, requests=tries.sent, usd=usd, cause=result.kind)
+            self._settle(reservation, status, usd, requests, estimated=estimated, detail=result.reason)
+            return self._outcome(variant, status, result.reason, requests=requests, usd=usd, cause=result.kind)
         picture = _picture(stem(self.plan, variant), result.picture, result.format, result.width, result.height)
         write_bytes(self.images / picture.file, result.picture)
-        self._commit(variant, picture, reservation, tries.sent, usd, estimated, result, seed_sent=request.seed)
-        self._settle(reservation, GENERATED, usd, tries.sent, estimated=estimated)
-        return self._outcome(variant, "made", file=picture.file, requests=tries.sent, usd=usd)
+        self._commit(variant, picture, reservation, requests, usd, estimated, result, seed_sent=seed_sent)
+        self._settle(reservation, GENERATED, usd, requests, estimated=estimated)
+        return self._outcome(variant, "made", file=picture.file, requests=requests, usd=usd)
 
     def _adopt(self, variant: Variant, sidecar: dict[str, Any] | None) -> PictureOutcome | None:
         """A picture that was paid for and written by a run that died before its sidecar: keep it, don't pay
@@ -263,6 +283,7 @@ class PictureMaker:
             estimated=estimated,
             answer=asdict(result.answer) if result else None,
             usage=dict(result.usage.tokens) if result and result.usage else None,
+            batch_job=self.batch_job,
             **more,
         )
 

@@ -112,6 +112,8 @@ class CampaignPlan:
     budget_usd_per_occurrence: float | None
     variants: tuple[Variant, ...]
     left_out: tuple[LeftOut, ...]
+    mode: str = "online"
+    """`batch` where its pictures are ordered in batches; only a paid backend has them."""
 
     @property
     def estimated_usd(self) -> float:
@@ -138,8 +140,13 @@ class CampaignPlan:
         )
 
     def with_budget_of(self, brief: Brief) -> CampaignPlan:
-        """The same plan with the brief's budget of today: a raised cap needs no new plan."""
-        return replace(self, budget_usd=brief.budget_usd, budget_usd_per_occurrence=brief.budget_usd_per_occurrence)
+        """The same plan with the brief's budget and mode of today: a raised cap needs no new plan."""
+        return replace(
+            self,
+            budget_usd=brief.budget_usd,
+            budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
+            mode=mode_of(brief, backend_info(self.backend)),
+        )
 
 
 def plan_campaign(
@@ -161,6 +168,7 @@ def plan_campaign(
     """
     backend = backend_info(brief.backend or backend_name)
     chosen_model = image_model(brief.model or model)
+    mode = mode_of(brief, backend)
     if backend.paid:
         chosen_model.require_alive(now.date())
     for at, placement in enumerate(brief.placements):
@@ -202,7 +210,22 @@ def plan_campaign(
         budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
         variants=tuple(variants),
         left_out=tuple(left_out),
+        mode=mode,
     )
+
+
+def mode_of(brief: Brief, backend: BackendInfo) -> str:
+    """How the pictures of a brief are ordered: what costs nothing is never ordered in batches.
+
+    Raises:
+        UserError: the backend is paid and has no batches.
+    """
+    if brief.mode == "batch" and backend.paid and not backend.batches:
+        raise UserError(
+            f"campaign {brief.campaign}: backend {backend.name} makes no batches; write `mode: online` in the brief, "
+            f"or `backend: gemini`."
+        )
+    return brief.mode if backend.paid else "online"
 
 
 def _references(

@@ -70,6 +70,9 @@ def resources() -> dg.Definitions:
                 budget_usd_per_day=settings.budget_usd_per_day,
                 rpm=settings.gemini_rpm,
                 threads=settings.image_threads,
+                vertex_project=settings.vertex_project,
+                vertex_location=settings.vertex_location,
+                batch_deadline_h=settings.batch_deadline_h,
             ),
             "briefs": BriefsResource(folder=settings.campaigns_root),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import dagster as dg
 from pydantic import Field
@@ -29,8 +30,8 @@ class BriefsResource(dg.ConfigurableResource):
 class ImageBackendResource(dg.ConfigurableResource):
     """The backend in force, unless a brief names its own; a key that happens to be set never chooses one."""
 
-    backend: str = Field("preview", description="preview (offline, free) or gemini (paid).")
-    model: str = Field(description="Image model of the gemini backend.")
+    backend: str = Field("preview", description="preview (offline, free), gemini or vertex (paid).")
+    model: str = Field(description="Image model of the paid backends.")
     api_key: str | None = Field(None, repr=False, description="From MMRAG_GEMINI_API_KEY only.")
     base_url: str = Field(description="Gemini endpoint.")
     timeout_s: float = Field(180.0, description="Seconds one request may take.")
@@ -39,6 +40,13 @@ class ImageBackendResource(dg.ConfigurableResource):
 
     rpm: int | None = Field(None, description="Requests a minute of all processes beside one ledger; None: no limit.")
     threads: int | None = Field(None, description="Pictures made at a time; None: 4 where paid, else 1.")
+    vertex_project: str | None = Field(None, description="Google Cloud project of vertex; None: express mode by key.")
+    vertex_location: str = Field("global", description="Google Cloud location of vertex.")
+    batch_deadline_h: float = Field(30.0, description="Hours after which a batch job is given up.")
+
+    @property
+    def batch_deadline(self) -> timedelta:
+        return timedelta(hours=self.batch_deadline_h)
 
     def rate(self) -> SharedRate | None:
         """The rate that every process beside this ledger keeps to, if there is one."""
@@ -47,4 +55,11 @@ class ImageBackendResource(dg.ConfigurableResource):
 
     def open(self, name: str) -> ImageBackend:
         """The backend that a plan was made for."""
-        return open_backend(name, api_key=self.api_key, base_url=self.base_url, timeout_s=self.timeout_s)
+        return open_backend(
+            name,
+            api_key=self.api_key,
+            base_url=self.base_url,
+            timeout_s=self.timeout_s,
+            project=self.vertex_project,
+            location=self.vertex_location,
+        )

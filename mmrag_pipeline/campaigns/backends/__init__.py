@@ -1,20 +1,40 @@
-"""Who makes the pictures: `preview` draws offline, `gemini` asks Google and is billed."""
+"""Who makes the pictures: `preview` draws offline, `gemini` and `vertex` ask Google and are billed."""
 
 from __future__ import annotations
 
 from mmrag_pipeline.campaigns.backends.base import ImageBackend, backend_info
+from mmrag_pipeline.campaigns.backends.batches import BatchService
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
+from mmrag_pipeline.campaigns.backends.gemini_batch import GeminiBatches
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
+from mmrag_pipeline.campaigns.backends.vertex import VertexBackend
 
-__all__ = ["ImageBackend", "open_backend"]
+__all__ = ["BatchService", "ImageBackend", "batches_of", "open_backend"]
 
 
-def open_backend(name: str, *, api_key: str | None, base_url: str, timeout_s: float) -> ImageBackend:
-    """The backend of that name; what only gemini needs is ignored by preview.
+def open_backend(
+    name: str,
+    *,
+    api_key: str | None,
+    base_url: str,
+    timeout_s: float,
+    project: str | None = None,
+    location: str = "global",
+) -> ImageBackend:
+    """The backend of that name; what it does not need is ignored.
 
     Raises:
-        UserError: the name is unknown, or gemini's key or address can't be one.
+        UserError: the name is unknown, or a key, address, project or location can't be one.
     """
-    if backend_info(name).name == "preview":
-        return PreviewBackend()
-    return GeminiBackend(api_key=api_key or "", base_url=base_url, timeout_s=timeout_s)
+    match backend_info(name).name:
+        case "preview":
+            return PreviewBackend()
+        case "vertex":
+            return VertexBackend(project=project or "", location=location, api_key=api_key or "", timeout_s=timeout_s)
+        case _:
+            return GeminiBackend(api_key=api_key or "", base_url=base_url, timeout_s=timeout_s)
+
+
+def batches_of(backend: ImageBackend) -> BatchService | None:
+    """The backend's batches, if it has them."""
+    return GeminiBatches(backend) if backend.info.batches and isinstance(backend, GeminiBackend) else None

@@ -12,9 +12,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mmrag_pipeline.campaigns.backends.base import BACKENDS, GenerationRequest, GenerationResult, NoImage
+from mmrag_pipeline.campaigns.backends.base import BACKENDS, BackendError, GenerationRequest, GenerationResult, NoImage
 from mmrag_pipeline.campaigns.backends.gemini_answers import read_answer
-from mmrag_pipeline.campaigns.backends.gemini_errors import read_error
+from mmrag_pipeline.campaigns.backends.gemini_errors import DEVELOPER_API, read_error, sdk_errors
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.errors import Unavailable, UserError
 
@@ -32,6 +32,8 @@ class GeminiBackend:
     """
 
     info = BACKENDS["gemini"]
+    api_version = API_VERSION
+    names = DEVELOPER_API
 
     def __init__(
         self,
@@ -41,25 +43,24 @@ class GeminiBackend:
         timeout_s: float = 180.0,
     ):
         """Raises UserError where the key or the address can't be one."""
-        key = api_key.strip()
+        key = checked_key(api_key)
         if not key:
             raise UserError(
                 "the gemini backend needs a key: set MMRAG_GEMINI_API_KEY (or MMRAG_IMAGE_BACKEND=preview)."
             )
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise UserError(
-                "MMRAG_GEMINI_API_KEY holds characters that no key has: copy the key again, without quotes."
-            )
+        self._key = key
+        self._prepare(base_url, timeout_s)
+
+    def _prepare(self, base_url: str, timeout_s: float) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"MMRAG_GEMINI_BASE_URL {base_url!r} is no address: write https://host[:port].")
-        self._key = key
+            raise UserError(f"{self.names.address} {base_url!r} is no address: write https://host[:port].")
         self._base_url = base_url
         self._timeout_s = timeout_s
         self._trust_env = parts.hostname not in LOOPBACK  # a proxy must not stand between us and this machine
         self._client: genai.Client | None = None
         self._lock = threading.Lock()
-        self._seen = threading.local()
+        self.seen = threading.local()
 
     def __repr__(self) -> str:
         return f"GeminiBackend(base_url={self._base_url!r}, api_key='**********')"
@@ -71,28 +72,25 @@ class GeminiBackend:
 
     def generate(self, request: GenerationRequest) -> GenerationResult:
         """One generateContent request, sent once. See ImageBackend.generate."""
-        import httpx2
-        import pydantic
-        from google.genai import errors
-
-        client, contents, config = self._opened(), _contents(request), self._config(request)
-        self._seen.finish_message = None
+        client, (contents, config) = self.client(), self.message(request)
+        self.seen.finish_message = None
         try:
             response = client.models.generate_content(model=request.model, contents=contents, config=config)
-        except (
-            errors.APIError,
-            httpx2.HTTPError,
-            httpx2.InvalidURL,
-            json.JSONDecodeError,
-            UnicodeDecodeError,
-            pydantic.ValidationError,
-        ) as error:
+        except sdk_errors() as error:
             # `from None`: the SDK's error carries the request, and the request carries the key.
-            read = read_error(error, model=request.model, base_url=self._base_url, secret=self._key)
+            read = self.explain(error, model=request.model)
             if isinstance(read, NoImage):
                 return read
             raise read from None
-        return read_answer(response, model=request.model, finish_message=self._seen.finish_message)
+        return read_answer(response, model=request.model, finish_message=self.seen.finish_message)
+
+    def message(self, request: GenerationRequest) -> tuple[list[types.Part], types.GenerateContentConfig]:
+        """What is sent for a request, online and in a batch."""
+        return _contents(request), self._config(request)
+
+    def explain(self, error: Exception, *, model: str) -> BackendError | UserError | NoImage:
+        """What an error of the SDK means, without a secret."""
+        return read_error(error, model=model, base_url=self._base_url, secret=self._secret(), names=self.names)
 
     def check(self, model: str) -> None:
         """Ask for the model's description, which costs nothing: does the address answer, are key and model right?
@@ -100,18 +98,15 @@ class GeminiBackend:
         Raises:
             UserError: what is wrong, in one sentence.
         """
-        import httpx2
-        from google.genai import errors
-
         try:
-            self._opened().models.get(model=model)
-        except (errors.APIError, httpx2.HTTPError, httpx2.InvalidURL) as error:
-            read = read_error(error, model=model, base_url=self._base_url, secret=self._key)
+            self.client().models.get(model=model)
+        except sdk_errors() as error:
+            read = self.explain(error, model=model)
             if isinstance(read, UserError):
                 raise read from None
             raise Unavailable(
                 f"Gemini at {self._base_url} did not answer a question that costs nothing: check "
-                f"MMRAG_GEMINI_BASE_URL and the network, then ask again."
+                f"{self.names.address} and the network, then ask again."
             ) from None
 
     def close(self) -> None:
@@ -121,19 +116,27 @@ class GeminiBackend:
                 self._client.close()
                 self._client = None
 
-    def _opened(self) -> genai.Client:
+    def _secret(self) -> str:
+        """What no text may show."""
+        return self._key
+
+    def _identity(self) -> dict[str, Any]:
+        """Who asks, as the SDK wants to be told; the environment decides nothing."""
+        return {"vertexai": False, "api_key": self._key}
+
+    def client(self) -> genai.Client:
+        """The SDK's client, opened once."""
         with self._lock:
             if self._client is None:
                 from google import genai
                 from google.genai import client, types
 
                 self._client = genai.Client(
-                    api_key=self._key,
-                    vertexai=False,
+                    **self._identity(),
                     debug_config=client.DebugConfig(client_mode="", replays_directory="", replay_id=""),
                     http_options=types.HttpOptions(
                         base_url=self._base_url,
-                        api_version=API_VERSION,
+                        api_version=self.api_version,
                         timeout=math.ceil(self._timeout_s * 1000),
                         retry_options=types.HttpRetryOptions(attempts=1),
                         client_args={
@@ -162,14 +165,27 @@ class GeminiBackend:
         )
 
     def _keep_message(self, response: Any) -> None:
-        """Response hook: the SDK drops `finishMessage`, the only text that says why a picture was refused."""
-        if response.status_code != 200:
+        """Response hook: the SDK drops `finishMessage`, the only text that says why a picture was refused, and the
+        error of a batch job.
+        """
+        path = response.request.url.path
+        if response.status_code != 200 or path.endswith(":download"):  # a download is read piece by piece
             return
         try:
-            candidates = json.loads(response.read()).get("candidates") or []
-            self._seen.finish_message = candidates[0].get("finishMessage") if candidates else None
+            body = json.loads(response.read())
+            candidates = body.get("candidates") or []
+            self.seen.finish_message = candidates[0].get("finishMessage") if candidates else None
+            self.seen.job_error = (body.get("error") or {}).get("message")
         except (ValueError, AttributeError, KeyError, IndexError, TypeError):
-            self._seen.finish_message = None  # not JSON of that form: the SDK will say so itself
+            self.seen.finish_message = None  # not JSON of that form: the SDK will say so itself
+
+
+def checked_key(api_key: str) -> str:
+    """The key without the blanks around it; raises UserError where it can't be one."""
+    key = api_key.strip()
+    if not key.isascii() or not (key or " ").isprintable() or " " in key:
+        raise UserError("MMRAG_GEMINI_API_KEY holds characters that no key has: copy the key again, without quotes.")
+    return key
 
 
 def _contents(request: GenerationRequest) -> list[types.Part]:

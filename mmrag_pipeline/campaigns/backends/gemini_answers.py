@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from mmrag_pipeline.campaigns.backends.base import Answer, GenerationResult, NoImage, Ok, Usage
+from mmrag_pipeline.campaigns.registry import image_model
 
 if TYPE_CHECKING:
     from google.genai import types
@@ -25,9 +26,12 @@ MAX_PIXELS = 100_000_000
 
 
 def read_answer(
-    response: types.GenerateContentResponse, *, model: str, finish_message: str | None = None
+    response: types.GenerateContentResponse, *, model: str, finish_message: str | None = None, in_batch: bool = False
 ) -> GenerationResult:
-    """The last picture that is not a thought; without one, the reason in the model's own words."""
+    """The last picture that is not a thought; without one, the reason in the model's own words.
+
+    `in_batch`: the answer is a line of a batch, and priced as such.
+    """
     candidate = response.candidates[0] if response.candidates else None
     parts = (candidate.content.parts if candidate and candidate.content else None) or []
     said = " ".join(part.text for part in parts if part.text and not part.thought).strip()
@@ -40,7 +44,7 @@ def read_answer(
         text=(finish_message or said or "")[:500] or None,
         retires=str(retires) if retires else None,
     )
-    usage = _usage(response, model)
+    usage = _usage(response, model, in_batch)
     pictures = [
         part.inline_data.data for part in parts if part.inline_data and part.inline_data.data and not part.thought
     ]
@@ -78,7 +82,7 @@ def _open(data: bytes) -> tuple[Any, int, int] | None:
         return None
 
 
-def _usage(response: types.GenerateContentResponse, model: str) -> Usage | None:
+def _usage(response: types.GenerateContentResponse, model: str, in_batch: bool) -> Usage | None:
     """Tokens by kind, and their price from the bundled price list; a price that is not known is None."""
     meta = response.usage_metadata
     if meta is None:
@@ -88,17 +92,21 @@ def _usage(response: types.GenerateContentResponse, model: str) -> Usage | None:
     for side in ("promptTokensDetails", "candidatesTokensDetails"):
         for detail in raw.get(side) or []:
             tokens[f"{side}.{detail.get('modality')}"] = detail.get("tokenCount") or 0
-    return Usage(tokens, _price(raw, model))
+    return Usage(tokens, _price(raw, model, in_batch))
 
 
-def _price(raw: dict[str, Any], model: str) -> float | None:
+def _price(raw: dict[str, Any], model: str, in_batch: bool) -> float | None:
     from genai_prices import extract_usage
 
     if not raw.get("totalTokenCount"):
         return None
     try:
         found = extract_usage({"usageMetadata": raw, "modelVersion": model}, provider_id="google")
-        return float(found.calc_price().total_price)
+        price = float(found.calc_price().total_price)
+        if not in_batch:
+            return price
+        batch_price = float(found.calc_price(price_context={"processing": "batch"}).total_price)
+        return batch_price if batch_price < price else price * image_model(model).batch_factor
     except (LookupError, ValueError) as error:
         logger.warning("no price for the usage of %s: %s", model, error)
         return None

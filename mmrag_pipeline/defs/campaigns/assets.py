@@ -1,10 +1,12 @@
 """An occurrence of a brief becomes a plan, the plan pictures, the pictures a page for people."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
 from upath import UPath
 
+from mmrag_pipeline.campaigns.backends import batches_of
 from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
@@ -47,9 +49,12 @@ class CampaignPlanConfig(dg.Config):
 
 
 class CampaignImagesConfig(dg.Config):
-    """Switches for one materialisation. `retry_ambiguous` asks again for what may have been billed already."""
+    """Switches for one materialisation. `retry_ambiguous` asks again for what may have been billed already; `online`
+    makes at full price what a brief with `mode: batch` has not ordered yet.
+    """
 
     retry_ambiguous: bool = False
+    online: bool = False
 
 
 @dg.asset(
@@ -134,9 +139,10 @@ def campaign_images(
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
         plan = plan_replacements(folder / PLAN)
+        backend = image_backend.open(plan.backend)
         report = make_pictures(
-            plan,
-            backend=image_backend.open(plan.backend),
+            replace(plan, mode="online") if config.online else plan,
+            backend=backend,
             ledger=Ledger(image_backend.ledger),
             folder=folder,
             references=ReferencePictures(folder / "references"),
@@ -150,6 +156,8 @@ def campaign_images(
             retry_ambiguous=config.retry_ambiguous,
             threads=image_backend.threads,
             rate=image_backend.rate(),
+            batches=batches_of(backend),
+            batch_deadline=image_backend.batch_deadline,
         )
     reasons = "; ".join(report.reasons)
     if report.none_succeeded:
@@ -233,6 +241,7 @@ LEFT_OVER = {
     "blocked": "word the blocked scenes or products differently in the brief",
     "no_image": "run again for those answered without a picture",
     "failed": "mend what the reasons of the failed ones say and run again",
+    "in_batch": "wait for the batch jobs, or run campaign_batch where the reasons say that nothing is ordered",
     "products_left_out": "mend the left out products in the brief or ingest the drop that has them, then run again",
 }
 """What to do about what is not there, by the count that says how much of it there is."""
