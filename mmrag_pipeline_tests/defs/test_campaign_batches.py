@@ -45,9 +45,15 @@ def run(pipeline: Pipeline, job: str) -> RunOutcome:
 def tick() -> tuple[list[dg.RunRequest], str]:
     """One tick of the sensor as the daemon makes it, on the real instance: what it asks for, or why for nothing."""
     loaded = defs()
-    sensor = next(item for item in loaded.sensors if item.name == "campaign_batches")
-    with dg.DagsterInstance.get() as instance:
-        context = dg.build_sensor_context(instance=instance, definitions=loaded, sensor_name=sensor.name)
+    repository = loaded.get_repository_def()
+    sensor = repository.get_sensor_def("campaign_batches")
+    needed = {"image_backend": loaded.resources["image_backend"]}
+    with (
+        dg.DagsterInstance.get() as instance,
+        dg.build_sensor_context(
+            instance_ref=instance.get_ref(), repository_def=repository, sensor_name=sensor.name, resources=needed
+        ) as context,
+    ):
         data = sensor.evaluate_tick(context)
     return list(data.run_requests or []), data.skip_message or ""
 
