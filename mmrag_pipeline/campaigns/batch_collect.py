@@ -73,8 +73,9 @@ def collect_batches(
     if plan.mode == "batch":
         tried = book.keys_tried(**where)
         for variant in plan.variants:
-            if variant.key not in tried | outcomes.keys() and maker.existing(variant) is None:
-                outcomes[variant.key] = _waits(variant.key, variant.name, "not ordered yet: run campaign_batch")
+            if variant.key not in tried | outcomes.keys():
+                not_ordered = _waits(variant.key, variant.name, "not ordered yet: run campaign_batch")
+                outcomes[variant.key] = maker.existing(variant) or not_ordered
     return outcomes
 
 
@@ -86,6 +87,8 @@ def _collect(
     if shard.job is None:  # its run died, or never heard whether it was taken
         name = service.find(shard.name)
         if name is None:
+            if now - shard.ordered_at > deadline:
+                book.release(shard, reason="it was never submitted", now=now)
             return {}
         book.submitted(shard, job=name, now=now)
         shard = replace(shard, job=name, submitted_at=now)

@@ -116,6 +116,13 @@ class BatchLedger(Ledger):
                 "INSERT INTO shard_ends VALUES (?, ?, ?, ?)", (shard.id, state, detail[:500], now.isoformat())
             )
 
+    def release(self, shard: Shard, *, reason: str, now: datetime) -> None:
+        """End a shard that no job was made for: what was reserved is free again."""
+        with self.together():
+            for item in self.items(shard):
+                self.settle(item.reservation, outcome="not_sent", usd=0.0, now=now, requests=0, detail=reason)
+            self.end(shard, state="NOT_SUBMITTED", now=now, detail=reason)
+
     def open_shards(self, *, campaign: str | None = None, occurrence: str | None = None) -> list[Shard]:
         """Shards without an end, oldest first."""
         with self._connection() as connection:

@@ -120,7 +120,7 @@ class _Submission:
             outcomes += [self.maker.over_budget(variant, reason) for variant, reason in refused]
             if shard:
                 ordered += [item.reservation for item in self.book.items(shard)]
-                self._submit(shard, plan.model, (order.line for order in kept))
+                self._submit_new(shard, plan.model, (order.line for order in kept))
         jobs = [shard.job for shard in self.book.open_shards(**where) if shard.job]
         return BatchReport(
             jobs=tuple(jobs),
@@ -170,22 +170,34 @@ class _Submission:
 
     def _go_on(self, shard: Shard) -> None:
         """A shard whose run died, or could not reach the service, before it had a job."""
+        job = self.service.find(shard.name)  # a refusal here says nothing about a job that may run
         plan = find_plan(order_path(self.folder, shard.name))
-        if plan is None:
-            if job := self.service.find(shard.name):
-                self._submitted(shard, job)
-            else:
-                self._release(shard, "its order is gone, and it was never submitted")
-            return
-        self._submit(shard, plan.model, (self._line(plan, variant) for variant in plan.variants))
+        if job is not None:
+            self._submitted(shard, job)
+        elif plan is None:
+            self.book.release(shard, reason="its order is gone, and it was never submitted", now=self.maker.clock())
+        else:
+            self._submit(shard, plan.model, (self._line(plan, variant) for variant in plan.variants))
+
+    def _submit_new(self, shard: Shard, model: str, lines: Iterator[bytes]) -> None:
+        """Even a new shard is looked for: a ledger from a backup may have forgotten that it was submitted."""
+        try:
+            job = self.service.find(shard.name)
+        except UserError as error:
+            if not isinstance(error, Unavailable):
+                self.book.release(shard, reason=str(error), now=self.maker.clock())
+            raise
+        if job is None:
+            self._submit(shard, model, lines)
+        else:
+            self._submitted(shard, job)
 
     def _submit(self, shard: Shard, model: str, lines: Iterator[bytes]) -> None:
         try:
-            job = self.service.find(shard.name) or self.service.submit(shard.name, model=model, lines=lines)
-        except Unavailable:
-            raise  # it may have been taken: the next run looks for it
+            job = self.service.submit(shard.name, model=model, lines=lines)
         except UserError as error:
-            self._release(shard, str(error))
+            if not isinstance(error, Unavailable):  # else it may have been taken: the next run looks for it
+                self.book.release(shard, reason=str(error), now=self.maker.clock())
             raise
         self._submitted(shard, job)
 
@@ -193,11 +205,3 @@ class _Submission:
         self.book.submitted(shard, job=job, now=self.maker.clock())
         if self.maker.progress:
             self.maker.progress(f"submitted as {job}: {len(self.book.items(shard))} pictures")
-
-    def _release(self, shard: Shard, reason: str) -> None:
-        """No job was made: what was reserved is free again."""
-        now = self.maker.clock()
-        with self.book.together():
-            for item in self.book.items(shard):
-                self.book.settle(item.reservation, outcome="not_sent", usd=0.0, now=now, requests=0, detail=reason)
-            self.book.end(shard, state="NOT_SUBMITTED", now=now, detail=reason)

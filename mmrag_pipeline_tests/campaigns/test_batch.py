@@ -29,6 +29,7 @@ from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline_tests.campaigns.conftest import MODEL, NOW, Desk
 from mmrag_pipeline_tests.integration.gemini_batches import GARBLED, LEFT_OUT, GeminiBatchServer, line_error
 from mmrag_pipeline_tests.integration.gemini_server import (
+    KEY,
     Fault,
     blocked_prompt,
     error,
@@ -42,11 +43,25 @@ IN_BATCH = ("brand:", "mode: batch\nbrand:")
 LATER = NOW + timedelta(hours=31)
 
 
-@pytest.fixture
-def server() -> Iterator[GeminiBatchServer]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[GeminiBatchServer, GeminiBackend]]:
     with GeminiBatchServer(answer=lambda received: picture_body(received, 160, 200)) as running:
-        yield running
-        assert running.problems == []
+        backend = GeminiBackend(api_key=KEY, base_url=running.url, timeout_s=20)
+        yield running, backend
+        backend.close()
+
+
+@pytest.fixture
+def server(shared: tuple[GeminiBatchServer, GeminiBackend]) -> Iterator[GeminiBatchServer]:
+    running, _ = shared
+    running.reset()
+    yield running
+    assert running.problems == []
+
+
+@pytest.fixture
+def gemini(shared: tuple[GeminiBatchServer, GeminiBackend], server: GeminiBatchServer) -> GeminiBackend:
+    return shared[1]
 
 
 @pytest.fixture
@@ -110,6 +125,7 @@ def test_a_plan_is_ordered_waited_for_and_taken_at_half_price(
     server.finish()
     taken = collect(desk, gemini)
     assert counts(taken) == {"made": 2} and taken.requests == 0 and server.requests == []
+    assert not [path for path in desk.root.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert desk.ledger.spent() == pytest.approx(server.billed_usd, abs=1e-5)
     assert taken.spent_usd == pytest.approx(server.batch_usd)
     paid_once(desk, server)
@@ -361,7 +377,7 @@ LINES = st.sampled_from([None, None, LEFT_OUT, GARBLED, refused("NO_IMAGE"), lin
 DAYS = count(1)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(LINES, min_size=4, max_size=4),
     end=st.sampled_from(["SUCCEEDED", "SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]),
@@ -455,6 +471,35 @@ def test_a_wrong_key_is_one_sentence(lay_out: LayOut, server: GeminiBatchServer)
     with pytest.raises(UserError, match="check MMRAG_GEMINI_API_KEY") as caught:
         order(desk, GeminiBackend(api_key="AIza-wrong", base_url=server.url))
     assert "AIza-wrong" not in str(caught.value) and desk.ledger.spent() == 0
+
+
+def test_a_refused_key_frees_no_order_that_may_run(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(IN_BATCH)
+    server.scripted["create"] = [transport("reset")]
+    with pytest.raises(Unavailable):
+        order(desk, gemini)
+    with pytest.raises(UserError, match="check MMRAG_GEMINI_API_KEY"):
+        order(desk, GeminiBackend(api_key="AIza-wrong", base_url=server.url))
+    order(desk, gemini)
+    server.finish()
+    assert counts(collect(desk, gemini)) == {"made": 2} and len(server.jobs) == 1
+    paid_once(desk, server)
+
+
+def test_an_order_that_never_got_through_is_free_after_the_deadline(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(IN_BATCH)
+    server.scripted["create"] = [error(503, "UNAVAILABLE", "busy")]
+    with pytest.raises(Unavailable):
+        order(desk, gemini)
+    online = lay_out()
+    assert counts(collect(online, gemini)) == {"in_batch": 2} and desk.ledger.spent() > 0
+    assert counts(collect(online, gemini, at=LATER)) == {"made": 2}
+    assert server.jobs == {} and len(server.requests) == 2
+    assert desk.ledger.spent() == pytest.approx(sum(a["settled_micro_usd"] for a in desk.ledger.attempts()) / 1e6)
 
 
 @pytest.mark.parametrize("verb", ["get", "download"])

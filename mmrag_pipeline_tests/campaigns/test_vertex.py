@@ -11,11 +11,14 @@ from google.auth import exceptions
 from google.auth.credentials import Credentials as GoogleCredentials
 from google.oauth2.credentials import Credentials
 
+from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.backends import batches_of, open_backend
 from mmrag_pipeline.campaigns.backends.base import Ambiguous, GenerationRequest, NoImage, Ok, Throttled, Unreachable
 from mmrag_pipeline.campaigns.backends.vertex import VertexBackend
 from mmrag_pipeline.campaigns.requests import request_for
 from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.resources import ImageBackendResource
+from mmrag_pipeline.settings import load_settings
 from mmrag_pipeline_tests.campaigns.conftest import Desk
 from mmrag_pipeline_tests.integration.gemini_server import (
     KEY,
@@ -225,6 +228,23 @@ def test_the_backend_is_opened_by_its_settings() -> None:
     assert PROJECT in repr(open_backend("vertex", project=PROJECT, location=LOCATION, **options))
     express = open_backend("vertex", **options)
     assert KEY not in repr(express) and "https://aiplatform.googleapis.com" in repr(express)
+
+
+def test_doctor_and_dagster_open_the_same_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "vertex")
+    monkeypatch.setenv("MMRAG_VERTEX_PROJECT", PROJECT)
+    monkeypatch.setenv("MMRAG_VERTEX_LOCATION", LOCATION)
+    found = load_settings()
+    resource = ImageBackendResource(
+        backend=found.image_backend,
+        model=found.gemini_model,
+        base_url=found.gemini_base_url,
+        ledger=found.ledger_file,
+        vertex_project=found.vertex_project,
+        vertex_location=found.vertex_location,
+    )
+    assert repr(wiring.vertex(found)) == repr(resource.open("vertex"))
+    assert f"https://{LOCATION}-aiplatform.googleapis.com" in repr(wiring.vertex(found))
 
 
 def test_the_token_is_in_no_repr_pickle_log_or_error(

@@ -71,9 +71,13 @@ def answer(request: dg.RunRequest) -> dg.ExecuteInProcessResult:
 
 
 def test_ordered_watched_and_collected_at_half_price(campaign: Pipeline, server: GeminiBatchServer) -> None:
+    assert tick() == ([], "nothing was ever ordered")
     ordered = run(campaign, "submit_campaign").metadata
     assert ordered["campaign_batch"]["ordered"] == 2 and len(server.jobs) == 1
     assert tick() == ([], "1 batch jobs run, 0 have ended, 0 are not submitted")
+    server.scripted["get"] = [error(503, "UNAVAILABLE", "busy")]
+    requests, said = tick()
+    assert requests == [] and "ask after a batch job" in said
     waiting = run(campaign, "collect_campaign").metadata["campaign_images"]
     assert (waiting["in_batch"], waiting["requests"]) == (2, 0)
     assert not completeness().passed and "wait for the batch jobs" in completeness().description.lower()
@@ -89,6 +93,8 @@ def test_ordered_watched_and_collected_at_half_price(campaign: Pipeline, server:
     assert completeness().passed and server.requests == []
     assert BatchLedger(campaign.settings.ledger_file).spent() == pytest.approx(server.billed_usd, abs=1e-5)
 
+    files = [path for path in campaign.root.rglob("*") if path.is_file()]
+    assert len(files) > 20 and not [path for path in files if server.key.encode() in path.read_bytes()]
     again = run(campaign, "submit_campaign").metadata["campaign_batch"]
     assert again["ordered"] == 0 and len(server.jobs) == 1
 
@@ -127,15 +133,11 @@ def test_an_order_whose_run_died_is_gone_on_with_by_the_sensor(
     assert tick() == ([], "1 batch jobs run, 0 have ended, 0 are not submitted")
 
 
-def test_a_sensor_that_can_not_ask_says_so(campaign: Pipeline, server: GeminiBatchServer) -> None:
-    assert tick() == ([], "nothing was ever ordered")
-    run(campaign, "submit_campaign")
-    server.scripted["get"] = [error(503, "UNAVAILABLE", "busy")]
-    requests, said = tick()
-    assert requests == [] and "ask after a batch job" in said
+def test_the_schedule_of_a_batch_brief_orders(
+    pipeline: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pipeline.root / "briefs" / "spring.yaml").write_text(BRIEF + "mode: batch\n")
 
-
-def test_the_schedule_of_a_batch_brief_orders(campaign: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     def job() -> str:
         schedule = next(item for item in defs().schedules if item.name == "campaign_spring")
         with dg.instance_for_test() as instance:
@@ -149,12 +151,6 @@ def test_the_schedule_of_a_batch_brief_orders(campaign: Pipeline, monkeypatch: p
     assert job() == "run_campaign", "what is free is drawn at once"
 
 
-def test_a_brief_that_is_online_has_nothing_to_order(campaign: Pipeline) -> None:
-    (campaign.root / "briefs" / "spring.yaml").write_text(BRIEF)
-    with pytest.raises(UserError, match="write `mode: batch`"):
-        run(campaign, "submit_campaign")
-
-
 def test_what_was_never_ordered_can_be_made_online_when_asked_for(
     campaign: Pipeline, server: GeminiBatchServer
 ) -> None:
@@ -162,3 +158,7 @@ def test_what_was_never_ordered_can_be_made_online_when_asked_for(
     online = {"ops": {"campaign_images": {"config": {"online": True}}}}
     assert campaign.run("run_campaign", KEY, config=online).metadata["campaign_images"]["made"] == 2
     assert len(server.requests) == 2 and server.jobs == {}
+
+    (campaign.root / "briefs" / "spring.yaml").write_text(BRIEF)
+    with pytest.raises(UserError, match="write `mode: batch`"):
+        run(campaign, "submit_campaign")

@@ -106,17 +106,9 @@ class GeminiBatchServer(GeminiServer):
 
     def __init__(self, *, states: Sequence[str] = ("PENDING", "RUNNING", "SUCCEEDED"), **options: Any):
         super().__init__(**options)
-        self.states = list(states)
-        self.lines: list[Fault | None] = []
-        self.scripted: dict[str, list[Fault]] = defaultdict(list)
-        self.asked: list[str] = []
-        self.files: dict[str, StoredFile] = {}
-        self.jobs: dict[str, Job] = {}
-        self.drawn: list[Received] = []
-        self.batch_usd = 0.0
-        self.cancels = True
-        self._uploads: dict[str, Upload] = {}
+        self._new_states = tuple(states)
         self._batch_lock = threading.RLock()
+        self.reset()
 
     @property
     def keys(self) -> list[str]:
@@ -127,9 +119,18 @@ class GeminiBatchServer(GeminiServer):
     def reset(self) -> None:
         """As if nobody had asked for anything yet."""
         with self._batch_lock:
-            for kept in (self.files, self.jobs, self.drawn, self.requests, self.asked, self.lines):
-                kept.clear()
+            self.states = list(self._new_states)
+            self.lines: list[Fault | None] = []
+            self.scripted: dict[str, list[Fault]] = defaultdict(list)
+            self.cancels = True
+            self.asked: list[str] = []
+            self.files: dict[str, StoredFile] = {}
+            self.jobs: dict[str, Job] = {}
+            self.drawn: list[Received] = []
             self.batch_usd = self.billed_usd = 0.0
+            self._uploads: dict[str, Upload] = {}
+            for kept in (self.faults, self.requests, self.problems):
+                kept.clear()
 
     def finish(self, state: str = "SUCCEEDED") -> None:
         """All jobs that have not ended are in this state at the next look."""
