@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.brief import load_briefs
+from mmrag_pipeline.campaigns.prices import load_prices
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.embedding.model import DEMO
 from mmrag_pipeline.errors import UserError
@@ -164,6 +165,7 @@ def _images(settings: Settings) -> Finding:
             "ok",
             "preview: offline and free; set MMRAG_IMAGE_BACKEND=gemini (or vertex) for real pictures.",
         )
+    load_prices(settings.prices)
     model = image_model(settings.gemini_model)
     model.require_alive(datetime.now(UTC).date())
     backend = wiring.gemini(settings) if settings.image_backend == "gemini" else wiring.vertex(settings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     budget_usd_per_day: float = Field(
         10.0, ge=0, description="Most that all campaigns together may spend in one UTC day."
     )
+    budget_usd_per_run: float | None = Field(
+        None, ge=0, description="Most that one run may spend on pictures; default: no such cap."
+    )
+    prices: str | None = Field(
+        None, description="YAML file of own token prices, which win over the bundled list; see README."
+    )
     ledger: str | None = Field(
         None, description="SQLite file on a local disk that records paid calls; default: ledger.sqlite in the store."
     )
@@ -175,6 +181,9 @@ class Settings(BaseSettings):
     def _timezone(cls, timezone: str) -> str:
         check_timezone(timezone)
         return timezone
+
+    def __reduce__(self) -> Any:
+        raise TypeError("settings hold secrets and are never pickled: load them where they are used")
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:

@@ -54,19 +54,17 @@ def limits(settings: Settings) -> Limits:
 
 
 def gemini(settings: Settings) -> GeminiBackend:
-    key = settings.gemini_api_key
     return GeminiBackend(
-        api_key=key.get_secret_value() if key else "",
+        api_key=settings.gemini_api_key or "",
         base_url=settings.gemini_base_url,
         timeout_s=settings.gemini_timeout_s,
     )
 
 
 def vertex(settings: Settings) -> VertexBackend:
-    key = settings.gemini_api_key
     return VertexBackend(
         project=settings.vertex_project or "",
         location=settings.vertex_location,
-        api_key=key.get_secret_value() if key else "",
+        api_key=settings.gemini_api_key or "",
         timeout_s=settings.gemini_timeout_s,
     )

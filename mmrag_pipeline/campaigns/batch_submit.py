@@ -21,9 +21,9 @@ from mmrag_pipeline.campaigns.ledger import Caps, Ledger, Refused, Reservation
 from mmrag_pipeline.campaigns.maker import PictureMaker
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.plan_table import find_plan, write_plan
+from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.references import ReferencePictures
-from mmrag_pipeline.campaigns.registry import image_model
-from mmrag_pipeline.campaigns.requests import request_for
+from mmrag_pipeline.campaigns.requests import ceiling_of, request_for
 from mmrag_pipeline.errors import Unavailable, UserError
 
 MAX_PICTURES = 50
@@ -60,6 +60,7 @@ def submit_batches(
     lock_wait_s: float = 600.0,
     max_pictures: int = MAX_PICTURES,
     max_bytes: int = MAX_BYTES,
+    prices: Prices = Prices(),  # noqa: B008 - frozen
 ) -> BatchReport:
     """Order what is missing of a plan under `folder`; what is there, blocked or ordered already is left alone.
 
@@ -79,16 +80,18 @@ def submit_batches(
         clock=clock,
         progress=progress,
         lock_wait_s=lock_wait_s,
+        prices=prices,
     ) as maker:
         return _Submission(maker, book, service, folder, max_pictures, max_bytes).run()
 
 
 @dataclass(frozen=True)
 class _Order:
-    """A variant with its line of the job's file."""
+    """A variant with its line of the job's file, and what that may cost at most."""
 
     variant: Variant
     line: bytes
+    usd: float
 
 
 @dataclass(frozen=True)
@@ -136,11 +139,12 @@ class _Submission:
         orders: list[_Order] = []
         size = 0
         for variant in variants:
-            line = self._line(self.maker.plan, variant)
+            request = request_for(self.maker.plan, variant, self.maker.references)
+            line, usd = self.service.line(request), ceiling_of(request, self.maker.model)
             if orders and (len(orders) == self.max_pictures or size + len(line) > self.max_bytes):
                 yield orders
                 orders, size = [], 0
-            orders.append(_Order(variant, line))
+            orders.append(_Order(variant, line, usd * self.maker.model.batch_factor))
             size += len(line)
         if orders:
             yield orders
@@ -151,11 +155,10 @@ class _Submission:
     def _order(self, orders: list[_Order]) -> tuple[Shard | None, list[_Order], list[tuple[Variant, Refused]]]:
         """Reserve what the caps have room for, and write the shard down in the same transaction."""
         plan, now = self.maker.plan, self.maker.clock()
-        factor = image_model(plan.model).batch_factor
         held, kept, refused = [], [], []
         with self.book.together():
             for order in orders:
-                answer = self.maker.reserve(order.variant, factor=factor)
+                answer = self.maker.reserve(order.variant, order.usd)
                 if isinstance(answer, Refused):
                     refused.append((order.variant, answer))
                 else:

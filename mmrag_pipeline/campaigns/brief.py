@@ -329,10 +329,11 @@ def _fits(placement: Placement, model: ImageModel) -> bool:
 
 def _budget_mistakes(brief: Brief, model: ImageModel) -> list[str]:
     price = min(
-        model.price(placement.image_size, references=brief.references.max_per_product) for placement in brief.placements
+        model.ceiling(placement.image_size, references=1, text_tokens=0)  # a plan knows the words, and then it's more
+        for placement in brief.placements
     )
     return [
-        f"{key}: {budget:g} USD is below the price of one picture (up to {price:.4f} USD with {model.id}); "
+        f"{key}: {budget:g} USD is below the price of one picture ({model.id} needs {price:.4f} USD set aside for it); "
         f"raise it to at least {math.ceil(price * 100) / 100:.2f}."
         for key, budget in (
             ("budget_usd", brief.budget_usd),

@@ -17,8 +17,10 @@ from mmrag_pipeline.campaigns.maker import PictureMaker
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PictureOutcome, PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
+from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.rate import SharedRate
 from mmrag_pipeline.campaigns.references import ReferencePictures
+from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.campaigns.retry import RetryPolicy
 from mmrag_pipeline.campaigns.sidecar import PREVIEW_PREFIX, stem
 from mmrag_pipeline.campaigns.turns import Turns
@@ -46,12 +48,13 @@ def make_pictures(
     rate: SharedRate | None = None,
     batches: BatchService | None = None,
     batch_deadline: timedelta = DEADLINE,
+    prices: Prices = Prices(),  # noqa: B008 - frozen
 ) -> PicturesReport:
     """Make what is missing of a plan under `folder` (the occurrence's folder), `threads` pictures at a time.
 
     `threads` is by default 4 where the backend waits for somebody else, and 1 where it computes here. Outcomes
-    come in the order of the plan. Once one thread has met an end (quota, nobody there, a wrong key), no thread sends
-    anything new; what was sent already is waited for and kept.
+    come in the order of the plan. Once one thread has met an end (quota, nobody there, a wrong key, overload that does
+    not end), no thread sends anything new; what was sent already is waited for and kept.
 
     One run at a time works on an occurrence: two ticks that overlap would otherwise pay for the same keys
     twice. A call whose outcome nobody knows counts as spent, and its variant is only asked for again with
@@ -77,6 +80,7 @@ def make_pictures(
         lock_wait_s=lock_wait_s,
         retry_ambiguous=retry_ambiguous,
         rate=rate,
+        prices=prices,
     ) as maker:
         known = collect_batches(maker, service=batches, deadline=batch_deadline) if backend.info.paid else {}
         at_once = threads or (PAID_THREADS if backend.info.paid else 1)
@@ -100,6 +104,7 @@ def at_work(
     lock_wait_s: float = 600.0,
     retry_ambiguous: bool = False,
     rate: SharedRate | None = None,
+    prices: Prices = Prices(),  # noqa: B008 - frozen
 ) -> Iterator[PictureMaker]:
     """Hold an occurrence and tidy it up: nobody else pays for its pictures meanwhile. See make_pictures."""
     if (backend.info.name, backend.info.version) != (plan.backend, plan.backend_version):
@@ -114,8 +119,21 @@ def at_work(
         _tidy(images, plan)
         _tidy(references.folder, plan)
         turns = Turns(rate)
+        model = prices.of(image_model(plan.model))
         yield PictureMaker(
-            plan, backend, ledger, images, references, caps, run_id, clock, retries, progress, retry_ambiguous, turns
+            plan,
+            backend,
+            ledger,
+            images,
+            references,
+            caps,
+            run_id,
+            clock,
+            retries,
+            progress,
+            retry_ambiguous,
+            turns,
+            model,
         )
 
 
@@ -129,7 +147,11 @@ def _make_all(
     progress: Callable[[str], None] | None,
 ) -> tuple[PictureOutcome, ...]:
     def make(variant: Variant) -> PictureOutcome:
-        return known.get(variant.key) or maker.make(variant)
+        try:
+            return known.get(variant.key) or maker.make(variant)
+        except BaseException as error:  # here, before this thread takes the next one
+            turns.stop(str(error) or type(error).__name__)
+            raise
 
     with ThreadPoolExecutor(threads, thread_name_prefix="picture") as pool:
         made = {pool.submit(make, variant): variant for variant in plan.variants}

@@ -39,7 +39,9 @@ CREATE TRIGGER IF NOT EXISTS settlements_stay BEFORE UPDATE ON settlements
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS settlements_keep BEFORE DELETE ON settlements
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE INDEX IF NOT EXISTS reservations_run ON reservations (run_id);
 """
+_NEWEST = "reservations_run"
 _SPENT = (
     "SELECT COALESCE(SUM(COALESCE(s.micro_usd, r.micro_usd)), 0) "
     "FROM reservations r LEFT JOIN settlements s ON s.reservation = r.id WHERE "
@@ -53,6 +55,7 @@ class Caps:
     campaign_usd: float | None = None
     occurrence_usd: float | None = None
     day_usd: float | None = None
+    run_usd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Ledger:
         # One at a time: two connections that both switch a new file to WAL get "locked" at once, without any wait.
         with self._opening_lock(), self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'settlements_keep'").fetchone():
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_NEWEST,)).fetchone():
                 connection.executescript(_SCHEMA)
 
     def __repr__(self) -> str:
@@ -121,6 +124,13 @@ class Ledger:
                 "budget_usd_per_occurrence in the brief",
             ),
             ("day = ?", (day,), caps.day_usd, f"day {day}", "MMRAG_BUDGET_USD_PER_DAY"),
+            (
+                "run_id = ?",
+                (run_id,),
+                caps.run_usd,
+                f"run {run_id[:8]}",
+                "MMRAG_BUDGET_USD_PER_RUN (or this run's own budget_usd)",
+            ),
         )
         with self._transaction() as connection:
             for where, values, cap, what, setting in limits:
@@ -181,13 +191,19 @@ class Ledger:
         return Reservation(row[0], row[1], row[2] / 1e6) if row else None
 
     def spent(
-        self, *, campaign: str | None = None, occurrence: str | None = None, day: datetime | None = None
+        self,
+        *,
+        campaign: str | None = None,
+        occurrence: str | None = None,
+        day: datetime | None = None,
+        run_id: str | None = None,
     ) -> float:
         """US dollars spent or still reserved, of everything that matches all the arguments given."""
         wanted = {
             "campaign = ?": campaign,
             "occurrence = ?": occurrence,
             "day = ?": _day(day) if day else None,
+            "run_id = ?": run_id,
         }
         kept = {clause: value for clause, value in wanted.items() if value is not None}
         with self._connection() as connection:

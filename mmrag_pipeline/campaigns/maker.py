@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,8 +31,10 @@ from mmrag_pipeline.campaigns.backends.base import (
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger, Refused, Reservation
 from mmrag_pipeline.campaigns.outcomes import Cause, PictureOutcome, Result
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
+from mmrag_pipeline.campaigns.purse import Purse
 from mmrag_pipeline.campaigns.references import ReferencePictures
-from mmrag_pipeline.campaigns.requests import request_for
+from mmrag_pipeline.campaigns.registry import ImageModel
+from mmrag_pipeline.campaigns.requests import ceiling_of, request_for
 from mmrag_pipeline.campaigns.retry import RetryPolicy, Tries, generate_with_retries
 from mmrag_pipeline.campaigns.sidecar import (
     AMBIGUOUS,
@@ -52,6 +54,8 @@ MIMES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 RATIO_TOLERANCE = 0.03
 NOT_ANSWERED = ("failed", "skipped_budget")
+STATUSES: dict[str, Result] = {"blocked": "blocked", "empty": "no_image", "disabled": "failed"}
+"""What an answer without a picture is in the sidecar and in the report; only `blocked` is final."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ class PictureMaker:
     progress: Callable[[str], None] | None
     retry_ambiguous: bool
     turns: Turns
+    model: ImageModel
+    """With the prices in force."""
+    purse: Purse = field(default_factory=Purse)
     batch_job: str | None = None
 
     def make(self, variant: Variant) -> PictureOutcome:
@@ -86,13 +93,18 @@ class PictureMaker:
         request, tries = request_for(self.plan, variant, self.references), Tries(self.retries)
         outcome = None
         while outcome is None or (not self.turns.stopped and tries.may_ask_again(outcome.cause)):
-            reservation = self.reserve(variant) if self.backend.info.paid else None
+            asked = tries.ask(request)
+            reservation = self._reserve(variant, asked) if self.backend.info.paid else None
             if isinstance(reservation, Refused):
                 if outcome is not None:
                     return outcome  # the money was enough for the tries so far
                 return self.over_budget(variant, reservation)
             before, tries.sent = outcome, 0
-            outcome = self._call(variant, tries.ask(request), reservation, tries)
+            try:
+                outcome = self._call(variant, asked, reservation, tries)
+            finally:
+                if reservation is not None:
+                    self.purse.release()
             if before is not None:
                 outcome = replace(outcome, requests=before.requests + outcome.requests, usd=before.usd + outcome.usd)
         return outcome
@@ -129,19 +141,22 @@ class PictureMaker:
         self._note(variant, "skipped_budget", refused.reason)
         return self._outcome(variant, "skipped_budget", refused.reason, cause="budget")
 
-    def reserve(self, variant: Variant, *, factor: float = 1.0) -> Reservation | Refused:
-        """Set aside what a variant costs at most; `factor` is what a batch costs of that."""
+    def reserve(self, variant: Variant, usd: float) -> Reservation | Refused:
+        """Set aside what a variant may cost at most."""
         return self.ledger.reserve(
             variant.key,
             campaign=self.plan.campaign,
             occurrence=self.plan.occurrence,
-            usd=variant.estimated_usd * factor,
+            usd=usd,
             caps=self.caps,
             now=self.clock(),
             run_id=self.run_id,
             backend=self.plan.backend,
             model=self.plan.model,
         )
+
+    def _reserve(self, variant: Variant, request: GenerationRequest) -> Reservation | Refused:
+        return self.purse.reserve(lambda: self.reserve(variant, ceiling_of(request, self.model)))
 
     def _call(
         self, variant: Variant, request: GenerationRequest, reservation: Reservation | None, tries: Tries
@@ -161,6 +176,8 @@ class PictureMaker:
         except BackendError as error:
             if isinstance(error, Exhausted | Unreachable):
                 self.turns.stop(str(error))
+            elif isinstance(error, Throttled) and tries.sent:
+                self.turns.gave_up(str(error))
             self._settle(reservation, type(error).__name__.lower(), 0.0, tries.sent, detail=str(error))
             self._note(variant, "failed", str(error), reservation, requests=tries.sent)
             return self._outcome(variant, "failed", str(error), requests=tries.sent, cause=_cause(error))
@@ -168,6 +185,7 @@ class PictureMaker:
             self.turns.stop(str(error))
             self._settle(reservation, "refused", 0.0, tries.sent, detail=str(error))
             raise
+        self.turns.answered()
         return self.take(variant, result, reservation, requests=tries.sent, seed_sent=request.seed)
 
     def take(
@@ -184,7 +202,9 @@ class PictureMaker:
         """
         usd, estimated = _cost(result, reservation)
         if isinstance(result, NoImage):
-            status: Result = "blocked" if result.kind == "blocked" else "no_image"
+            status = STATUSES[result.kind]
+            if result.kind == "disabled":
+                self.turns.stop(result.reason)
             self._note(
                 variant,
                 status,
@@ -202,7 +222,8 @@ class PictureMaker:
         write_bytes(self.images / picture.file, result.picture)
         self._commit(variant, picture, reservation, requests, usd, estimated, result, seed_sent=seed_sent)
         self._settle(reservation, GENERATED, usd, requests, estimated=estimated)
-        return self._outcome(variant, "made", file=picture.file, requests=requests, usd=usd)
+        retires = result.answer.retires or ""
+        return self._outcome(variant, "made", file=picture.file, requests=requests, usd=usd, retires=retires)
 
     def _adopt(self, variant: Variant, sidecar: dict[str, Any] | None) -> PictureOutcome | None:
         """A picture that was paid for and written by a run that died before its sidecar: keep it, don't pay
@@ -284,6 +305,7 @@ class PictureMaker:
             answer=asdict(result.answer) if result else None,
             usage=dict(result.usage.tokens) if result and result.usage else None,
             batch_job=self.batch_job,
+            price_table=(result.usage.price_table if result and result.usage else "") or self.model.price_table,
             **more,
         )
 

@@ -11,14 +11,17 @@ RESULTS: tuple[Result, ...] = get_args(Result)
 
 
 Cause = Literal[
-    "", "throttled", "exhausted", "ambiguous", "empty", "blocked", "rejected", "budget", "not_tried", "in_batch"
+    "", "throttled", "exhausted", "ambiguous", "empty", "blocked", "disabled", "rejected", "budget", "not_tried",
+    "in_batch",
 ]  # fmt: skip
 """Why a variant has no picture; "" where it has one."""
 
 
 @dataclass(frozen=True)
 class PictureOutcome:
-    """What became of one variant in this run. `usd` counts what this run spent on it."""
+    """What became of one variant in this run. `usd` counts what this run spent on it; `retires` is when the model
+    does, if its answer said so.
+    """
 
     key: str
     name: str
@@ -28,6 +31,7 @@ class PictureOutcome:
     requests: int = 0
     usd: float = 0.0
     cause: Cause = ""
+    retires: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from itertools import product as combinations
 from mmrag_pipeline.campaigns.backends.base import BackendInfo, backend_info
 from mmrag_pipeline.campaigns.brief import Brief, Placement, Product, Scene
 from mmrag_pipeline.campaigns.keys import idempotency_key, seed_of
+from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.prompts import SYSTEM, Facts, reference_label, render_prompt
 from mmrag_pipeline.campaigns.references import MIME, ReferencePictures
 from mmrag_pipeline.campaigns.registry import ImageModel, image_model
 from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, require_product_lines, select
+from mmrag_pipeline.campaigns.tokens import text_tokens
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.decode import MediaError
 
@@ -50,8 +52,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Variant:
-    """One picture to make: product x scene x placement x locale x number. `price_usd` is what the model would
-    cost.
+    """One picture to make: product x scene x placement x locale x number.
+
+    `price_usd` is an estimate, whatever the backend; `estimated_usd` is the same, 0 where the backend is free;
+    `ceiling_usd` is what one request for it may cost at most, which is what its reservation sets aside.
     """
 
     key: str
@@ -78,6 +82,7 @@ class Variant:
     references: tuple[Reference, ...]
     replaces: str = ""
     """Key of the rejected variant in whose place this one is made."""
+    ceiling_usd: float = 0.0
 
     @property
     def name(self) -> str:
@@ -117,13 +122,18 @@ class CampaignPlan:
 
     @property
     def estimated_usd(self) -> float:
-        """Upper bound of what making all of it costs with its backend: 0 for preview."""
+        """Estimate of what making all of it costs with its backend: 0 for preview."""
         return sum(variant.estimated_usd for variant in self.variants)
 
     @property
     def would_cost_usd(self) -> float:
-        """Upper bound of what making all of it costs with its model, whatever the backend."""
+        """Estimate of what making all of it costs with its model, whatever the backend."""
         return sum(variant.price_usd for variant in self.variants)
+
+    @property
+    def ceiling_usd(self) -> float:
+        """What one request for each variant may cost at most with its model, all together."""
+        return sum(variant.ceiling_usd for variant in self.variants)
 
     def is_for(self, brief: Brief, *, backend_name: str, model: str) -> bool:
         """Whether planning this brief again could only repeat this plan or choose other references.
@@ -159,6 +169,7 @@ def plan_campaign(
     model: str,
     now: datetime,
     progress: Callable[[str], None] | None = None,
+    prices: Prices = Prices(),  # noqa: B008 - frozen
 ) -> CampaignPlan:
     """Lay out one occurrence. The brief's own backend and model win over `backend_name` and `model`.
 
@@ -167,7 +178,7 @@ def plan_campaign(
             a scene that can't be filled in.
     """
     backend = backend_info(brief.backend or backend_name)
-    chosen_model = image_model(brief.model or model)
+    chosen_model = prices.of(image_model(brief.model or model))
     mode = mode_of(brief, backend)
     if backend.paid:
         chosen_model.require_alive(now.date())
@@ -358,6 +369,13 @@ class _Layout:
             price_usd=price,
             estimated_usd=price if self.backend.paid else 0.0,
             references=references,
+            ceiling_usd=self.model.ceiling(
+                placement.image_size,
+                references=len(references),
+                text_tokens=text_tokens(
+                    [SYSTEM, prompt.text, *(r.label for r in references)], references=len(references)
+                ),
+            ),
         )
 
 

@@ -7,6 +7,7 @@ cost.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +20,9 @@ import yaml
 from mmrag_pipeline.errors import UserError
 
 SIZE_FACTOR = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
+REFERENCE_TOKENS = 1120
+SPARE_TOKENS = 3072
+"""Room in an answer beside the picture: for thinking, words, or more pictures than were asked for."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class ImageModel:
     usd_per_image: Mapping[str, float]
     usd_per_reference: float
     usd_overhead: float
+    usd_per_mtok: Mapping[str, float]
     max_references: int
     ratios: Mapping[str, tuple[int, int]]
     sends_size: bool = True
@@ -39,16 +44,29 @@ class ImageModel:
     """What a picture of a batch costs of that made online."""
     retired: date | None = None
     successor: str | None = None
+    price_table: str = ""
+    """Whose prices these are."""
 
     @property
     def sizes(self) -> list[str]:
         return list(self.usd_per_image)
 
     def price(self, size: str, *, references: int) -> float:
-        """Upper bound in US dollars of one picture, so that a reservation of it is never passed by the
-        bill.
-        """
+        """Estimate in US dollars of one picture: what an ordinary answer stays below."""
         return self.usd_per_image[size] + references * self.usd_per_reference + self.usd_overhead
+
+    def output_limit(self, size: str) -> int:
+        """Most tokens that an answer may have, thinking included: sent along, so that the bill has an end."""
+        return math.ceil(round(self.usd_per_image[size] / self.usd_per_mtok["image"] * 1e6, 3)) + SPARE_TOKENS
+
+    def ceiling(self, size: str, *, references: int, text_tokens: int) -> float:
+        """Upper bound in US dollars of one request with so many tokens of text at most, whatever is answered.
+
+        Every token of the answer at the dearest rate: which of them are pictures is for the model to say.
+        """
+        rates = self.usd_per_mtok
+        sent = text_tokens + references * REFERENCE_TOKENS
+        return (sent * rates["input"] + self.output_limit(size) * max(rates["image"], rates["output"])) / 1e6
 
     def pixels(self, ratio: str, size: str) -> tuple[int, int]:
         """Width and height that the model answers with."""
@@ -104,7 +122,8 @@ class Registry:
 def load_registry() -> Registry:
     raw = yaml.safe_load(resources.files(__package__).joinpath("registry.yaml").read_text("utf-8"))
     ratios = {name: (width, height) for name, (width, height) in raw["ratios"].items()}
-    models = {name: _model(name, entry, ratios) for name, entry in raw["models"].items()}
+    table = f"registry {raw['version']}"
+    models = {name: _model(name, entry, ratios, table) for name, entry in raw["models"].items()}
     return Registry(version=raw["version"], default=raw["default"], models=models)
 
 
@@ -117,8 +136,9 @@ def default_model() -> str:
     return load_registry().default
 
 
-def _model(name: str, entry: dict[str, Any], ratios: dict[str, tuple[int, int]]) -> ImageModel:
+def _model(name: str, entry: dict[str, Any], ratios: dict[str, tuple[int, int]], table: str) -> ImageModel:
     fields = dict(entry)
     without = set(fields.pop("without_ratios", ()))
     fields["usd_per_image"] = {str(size): usd for size, usd in fields["usd_per_image"].items()}
-    return ImageModel(id=name, ratios={k: v for k, v in ratios.items() if k not in without}, **fields)
+    kept = {k: v for k, v in ratios.items() if k not in without}
+    return ImageModel(id=name, ratios=kept, price_table=table, **fields)

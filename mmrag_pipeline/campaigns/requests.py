@@ -5,6 +5,8 @@ from __future__ import annotations
 from mmrag_pipeline.campaigns.backends.base import Card, GenerationRequest, ReferencePicture
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.references import ReferencePictures
+from mmrag_pipeline.campaigns.registry import ImageModel
+from mmrag_pipeline.campaigns.tokens import text_tokens
 
 
 def request_for(plan: CampaignPlan, variant: Variant, references: ReferencePictures) -> GenerationRequest:
@@ -22,7 +24,7 @@ def request_for(plan: CampaignPlan, variant: Variant, references: ReferencePictu
         locale=variant.locale,
         number=str(variant.number),
         excerpt=variant.excerpt,
-        cost=f"would cost up to ${variant.price_usd:.3f} with {plan.model}",
+        cost=f"would cost about ${variant.price_usd:.3f} with {plan.model}",
         palette=plan.palette,
     )
     return GenerationRequest(
@@ -38,3 +40,14 @@ def request_for(plan: CampaignPlan, variant: Variant, references: ReferencePictu
         temperature=variant.temperature,
         card=card,
     )
+
+
+def ceiling_of(request: GenerationRequest, model: ImageModel) -> float:
+    """What this very request may cost at most, in US dollars, with a model that carries the prices in force.
+
+    The answer is bounded by the limit that is sent along; that it covers thinking too is how Gemini 3 was seen to
+    behave (python-genai #2062).
+    """
+    texts = [request.system_instruction, request.prompt, *(reference.label for reference in request.references)]
+    count = len(request.references)
+    return model.ceiling(request.image_size, references=count, text_tokens=text_tokens(texts, references=count))

@@ -15,7 +15,6 @@ from typing import Any
 from upath import UPath
 
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
-from mmrag_pipeline.campaigns.registry import load_registry
 from mmrag_pipeline.store import write_json
 
 VERSION = 1
@@ -84,6 +83,7 @@ def write_sidecar(
     recovered: bool = False,
     seed_sent: int | None = None,
     batch_job: str | None = None,
+    price_table: str = "",
 ) -> None:
     asked = asdict(variant)
     before = read_sidecar(images, plan, variant) or {}
@@ -109,7 +109,7 @@ def write_sidecar(
             "usd": usd,
             "estimated": estimated,
             "earlier_usd": earlier.get("earlier_usd", 0.0) + (0.0 if again else earlier.get("usd", 0.0)),
-            "price_table": load_registry().version,
+            "price_table": price_table,
         },
         "reservation": reservation,
         "requests": requests,

@@ -9,6 +9,8 @@ from mmrag_pipeline.campaigns.backends.base import Throttled
 from mmrag_pipeline.campaigns.rate import SharedRate
 
 LOOK_AGAIN_S = 0.1
+OVERLOADED_AFTER = 3
+"""Pictures in a row that were given up for overload before the whole run gives up: it would only add to it."""
 
 
 class Stopped(Exception):
@@ -24,6 +26,7 @@ class Turns:
         self._stopped = threading.Event()
         self._reason = ""
         self._not_before = 0.0
+        self._given_up = 0
 
     @property
     def stopped(self) -> str:
@@ -35,6 +38,19 @@ class Turns:
         with self._lock:
             self._reason = self._reason or reason
         self._stopped.set()
+
+    def gave_up(self, reason: str) -> None:
+        """One picture got no answer for overload, however often it asked."""
+        with self._lock:
+            self._given_up += 1
+            enough = self._given_up >= OVERLOADED_AFTER
+        if enough:
+            self.stop(f"{reason.rstrip('.')}, for {OVERLOADED_AFTER} pictures in a row: run again later.")
+
+    def answered(self) -> None:
+        """One picture got an answer: the backend is there."""
+        with self._lock:
+            self._given_up = 0
 
     def hold(self, seconds: float) -> None:
         """Send nothing before so many seconds from now."""

@@ -68,6 +68,8 @@ def resources() -> dg.Definitions:
                 timeout_s=settings.gemini_timeout_s,
                 ledger=settings.ledger_file,
                 budget_usd_per_day=settings.budget_usd_per_day,
+                budget_usd_per_run=settings.budget_usd_per_run,
+                prices=settings.prices,
                 rpm=settings.gemini_rpm,
                 threads=settings.image_threads,
                 vertex_project=settings.vertex_project,

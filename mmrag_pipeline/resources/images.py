@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from mmrag_pipeline.campaigns.backends import ImageBackend, open_backend
 from mmrag_pipeline.campaigns.brief import Brief, load_briefs
+from mmrag_pipeline.campaigns.ledger import Caps
+from mmrag_pipeline.campaigns.plan import CampaignPlan
+from mmrag_pipeline.campaigns.prices import Prices, load_prices
 from mmrag_pipeline.campaigns.rate import SharedRate
 
 
@@ -37,7 +41,8 @@ class ImageBackendResource(dg.ConfigurableResource):
     timeout_s: float = Field(180.0, description="Seconds one request may take.")
     ledger: str = Field(description="SQLite file on a local disk that records paid calls.")
     budget_usd_per_day: float = Field(10.0, description="Most that all campaigns may spend in one UTC day.")
-
+    budget_usd_per_run: float | None = Field(None, description="Most that one run may spend; None: no such cap.")
+    prices: str | None = Field(None, description="YAML file of own prices.")
     rpm: int | None = Field(None, description="Requests a minute of all processes beside one ledger; None: no limit.")
     threads: int | None = Field(None, description="Pictures made at a time; None: 4 where paid, else 1.")
     vertex_project: str | None = Field(None, description="Google Cloud project of vertex; None: express mode by key.")
@@ -57,9 +62,27 @@ class ImageBackendResource(dg.ConfigurableResource):
         """The backend that a plan was made for."""
         return open_backend(
             name,
-            api_key=self.api_key,
+            api_key=SecretStr(self.api_key) if self.api_key else None,
             base_url=self.base_url,
             timeout_s=self.timeout_s,
+            prices=self.price_list(),
             project=self.vertex_project,
             location=self.vertex_location,
         )
+
+    def price_list(self) -> Prices:
+        """The prices in force. Raises UserError where the own file has a mistake."""
+        return load_prices(self.prices)
+
+    def caps(self, plan: CampaignPlan, *, run_usd: float | None = None) -> Caps:
+        """What may be spent on a plan; `run_usd` can only lower what a run may."""
+        run = [cap for cap in (self.budget_usd_per_run, run_usd) if cap is not None]
+        return Caps(
+            campaign_usd=plan.budget_usd,
+            occurrence_usd=plan.budget_usd_per_occurrence,
+            day_usd=self.budget_usd_per_day,
+            run_usd=min(run, default=None),
+        )
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an ImageBackendResource may hold a key and is never pickled: build it where it is used")

@@ -116,7 +116,7 @@ def test_a_plan_is_ordered_waited_for_and_taken_at_half_price(
     report = order(desk, gemini)
     assert (report.ordered, len(report.jobs)) == (2, 1)
     assert server.keys == [v.key for v in desk.plan.variants]
-    assert desk.ledger.spent() == report.reserved_usd == pytest.approx(desk.plan.estimated_usd / 2, abs=1e-5)
+    assert desk.ledger.spent() == report.reserved_usd == pytest.approx(desk.plan.ceiling_usd / 2, abs=1e-5)
 
     waiting = collect(desk, gemini)
     assert counts(waiting) == {"in_batch": 2} and waiting.requests == 0 and not waiting.none_succeeded
@@ -156,6 +156,7 @@ def test_a_line_asks_for_exactly_what_a_request_online_would(
         settings_ = line["request"]["generation_config"]
         assert settings_["seed"] == sent.config["seed"]
         assert settings_["image_config"] == {"aspect_ratio": "4:5", "image_size": "1K"}
+        assert settings_["max_output_tokens"] == sent.config["maxOutputTokens"]
         assert settings_["response_modalities"] == sent.config["responseModalities"] == ["IMAGE"]
 
 
@@ -177,7 +178,7 @@ def test_a_cap_orders_what_fits_at_half_price(
     lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
 ) -> None:
     desk = lay_out(IN_BATCH)
-    cap = desk.plan.variants[0].price_usd * 0.6
+    cap = desk.plan.variants[0].ceiling_usd * 0.6
     report = order(desk, gemini, caps=Caps(campaign_usd=cap))
     assert (report.ordered, report.results) == (1, {"skipped_budget": 1}) and desk.ledger.spent() <= cap
     assert "raise budget_usd" in next(iter(report.reasons))

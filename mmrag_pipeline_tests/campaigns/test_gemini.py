@@ -54,6 +54,7 @@ def test_what_is_sent_is_what_was_planned(
     assert sent.texts == (*(r.label for r in request_.references), request_.prompt)
     assert sent.config["imageConfig"] == {"aspectRatio": "4:5", "imageSize": "1K"}
     assert sent.config["seed"] == request_.seed and sent.config["responseModalities"] == ["IMAGE"]
+    assert sent.config["maxOutputTokens"] == 1120 + 3072, "the picture's, and room to think"
     assert sent.headers["x-server-timeout"] == "5"
 
 
@@ -73,7 +74,7 @@ def test_the_last_picture_that_is_no_thought_is_taken_for_what_it_is(
     [
         (blocked_prompt(), "blocked", "PROHIBITED_CONTENT"),
         (refused("IMAGE_SAFETY", "Shows a logo."), "blocked", "IMAGE_SAFETY: Shows a logo."),
-        (refused("PUP_LIMITED_DISABLED"), "blocked", "PUP_LIMITED_DISABLED"),
+        (refused("PUP_LIMITED_DISABLED"), "disabled", "PUP_LIMITED_DISABLED"),
         (refused("NO_IMAGE"), "empty", "NO_IMAGE"),
         (refused("MAX_TOKENS"), "empty", "MAX_TOKENS"),
         (text_only("I can't draw that."), "empty", "I can't draw that."),
@@ -234,7 +235,7 @@ def test_the_key_is_in_no_repr_pickle_log_or_error(
         with pytest.raises(Exception) as caught:
             backend.generate(request_)
         said += [str(caught.value), repr(caught.value), str(caught.getrepr(style="long"))]
-        assert caught.value.__cause__ is None and caught.value.__suppress_context__
+        assert caught.value.__cause__ is None and caught.value.__context__ is None
     assert KEY not in "".join(said).replace(f"KEY = '{KEY}'", "") and KEY not in caplog.text
 
 

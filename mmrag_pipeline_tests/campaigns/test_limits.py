@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -118,8 +119,7 @@ def test_empty_answers_without_end_are_bounded(lay_out: LayOut, gemini: GeminiBa
 def test_a_new_try_that_no_cap_allows_is_not_sent(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
     desk = lay_out()
     server.faults = [refused("NO_IMAGE")]
-    price = desk.plan.variants[0].price_usd
-    report = desk.make(gemini, caps=Caps(day_usd=price))
+    report = desk.make(gemini, caps=Caps(day_usd=desk.plan.variants[0].ceiling_usd))
     assert len(server.requests) == 1 and report.counts["no_image"] == 1 and report.counts["skipped_budget"] == 1
 
 
@@ -193,18 +193,59 @@ def run(desk: Desk, server: GeminiServer, *, cap: float) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", RUN, *arguments], stdout=subprocess.PIPE, text=True)
 
 
+def outcomes(processes: list[subprocess.Popen]) -> tuple[int, int]:
+    """How many were made and how many skipped by runs that have ended."""
+    found = [tuple(map(int, process.communicate(timeout=120)[0].split())) for process in processes]
+    return sum(made for made, _ in found), sum(skipped for _, skipped in found)
+
+
 def test_eight_threads_in_two_processes_never_pass_a_cap(lay_out: LayOut, server: GeminiServer) -> None:
-    """Fifty variants of one campaign in two occurrences, a cap that twenty reservations fit into."""
+    """Fifty-two variants of one campaign in two occurrences; a cap that lets the twentieth through, not the next."""
     small(server)
     days = ("2026-11-23", "2026-11-30")
     desks = [lay_out(("brand:", "n: 13\nbrand:"), occurrence=day) for day in days]
-    cap = desks[0].plan.variants[0].price_usd * 20
+    ledger, bill = desks[0].ledger, 0.0336 + 1400 * 1.5e-6 + 90 * 7.5e-6
+    cap = 19.5 * bill + max(variant.ceiling_usd for variant in desks[0].plan.variants)
     both = [run(desk, server, cap=cap) for desk in desks]
-    found = [tuple(map(int, process.communicate(timeout=120)[0].split())) for process in both]
-    made, skipped = map(sum, zip(*found, strict=True))
-    assert made + skipped == 52 and 20 <= made < 52 and made == len(server.requests)
-    assert desks[0].ledger.spent() <= cap
-    both = [run(desk, server, cap=50) for desk in desks]
-    later = [tuple(map(int, process.communicate(timeout=120)[0].split())) for process in both]
-    assert made + sum(m for m, _ in later) == len(server.requests) == 52
+    while any(process.poll() is None for process in both):
+        assert ledger.spent() <= cap + 1e-9, "at no moment, reservations included"
+        time.sleep(0.01)
+    made, skipped = outcomes(both)
+    assert made + skipped == 52 and made == len(server.requests) == 20
+    assert ledger.spent() == pytest.approx(20 * bill, abs=1e-4) and ledger.spent() <= cap
+    reasons = {sidecar["reason"] for desk in desks for sidecar in skipped_sidecars(desk)}
+    assert reasons and all("raise budget_usd in the brief and run again" in reason for reason in reasons)
+    later, still_skipped = outcomes([run(desk, server, cap=50) for desk in desks])
+    assert (made + later, still_skipped) == (52, 0) and len(server.requests) == 52
     assert len({(r.texts[-1], r.config["seed"]) for r in server.requests}) == 52, "nothing twice"
+    assert [desk.make(GeminiBackend(api_key=KEY, base_url=server.url)).requests for desk in desks] == [0, 0]
+
+
+def skipped_sidecars(desk: Desk) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in desk.images.glob("*.json")]
+    return [sidecar for sidecar in found if sidecar["status"] == "skipped_budget"]
+
+
+def test_money_that_comes_back_lets_the_next_picture_through(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
+    """Towards its end a cap fits one reservation at a time, and eight threads want one: they wait, they don't skip."""
+    small(server)
+    desk = lay_out(MANY)
+    bill = 0.0336 + 1400 * 1.5e-6 + 90 * 7.5e-6
+    cap = 19.5 * bill + max(variant.ceiling_usd for variant in desk.plan.variants)
+    report = desk.make(gemini, threads=8, caps=Caps(day_usd=cap))
+    assert report.counts["made"] == 20
+
+
+def test_a_run_has_a_cap_of_its_own(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
+    small(server)
+    desk = lay_out(MANY)
+    caps = Caps(run_usd=2 * desk.plan.variants[0].ceiling_usd)
+    first = desk.make(gemini, caps=caps, run_id="run-1")
+    spent = desk.ledger.spent(run_id="run-1")
+    assert 2 <= first.counts["made"] < 20 and spent == desk.ledger.spent() <= caps.run_usd
+    assert "run run-1: " in next(iter(first.reasons)) and "MMRAG_BUDGET_USD_PER_RUN" in next(iter(first.reasons))
+    assert desk.make(gemini, caps=caps, run_id="run-1").requests == 0, "the same run, started anew, has no more"
+    second = desk.make(gemini, caps=caps, run_id="run-2")
+    assert second.counts["made"] == first.counts["made"]

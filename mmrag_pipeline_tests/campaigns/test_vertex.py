@@ -261,5 +261,5 @@ def test_the_token_is_in_no_repr_pickle_log_or_error(
         with pytest.raises(Exception) as caught:
             backend.generate(request_)
         said += [str(caught.value), repr(caught.value)]
-        assert caught.value.__cause__ is None and caught.value.__suppress_context__
+        assert caught.value.__cause__ is None and caught.value.__context__ is None
     assert TOKEN not in "".join(said) and TOKEN not in caplog.text

@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -54,6 +54,8 @@ class Fault:
     delay_s: float = 0.0
     transport: str = ""
     billed: bool = False
+    pause_s: float = 0.0
+    """Between the pieces of a body that drips."""
 
 
 def error(status: int, name: str, message: str, *details: dict[str, Any], **more: Any) -> Fault:
@@ -96,9 +98,11 @@ def text_only(text: str) -> Fault:
     return Fault(body={"candidates": [{"content": content, "finishReason": "STOP", "index": 0}]}, billed=True)
 
 
-def transport(kind: str) -> Fault:
-    """`reset`, `truncated` (less than Content-Length) or `half-json`: each after the picture was made."""
-    return Fault(transport=kind, billed=True)
+def transport(kind: str, **more: float) -> Fault:
+    """`reset`, `closed` (without a byte), `truncated` (less than Content-Length), `half-json`, `late` or `drip`: each
+    after the picture was made.
+    """
+    return Fault(transport=kind, billed=True, **more)
 
 
 class GeminiServer:
@@ -170,7 +174,7 @@ class GeminiServer:
         if fault is not None and not fault.transport:
             return fault
         made = self.answer(received) if self.answer else picture_body(received, *model.pixels(ratio, size))
-        return Fault(body=made, transport=fault.transport if fault else "")
+        return replace(fault, body=made) if fault else Fault(body=made)
 
     def describe(self, path: str, key: str) -> Fault:
         """`models.get`: free, and neither a request for a picture nor a problem when it asks amiss."""
@@ -268,7 +272,9 @@ def _handler(server: GeminiServer) -> type[BaseHTTPRequestHandler]:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
                 return
-            shown = data[: len(data) // 2] if fault.transport else data
+            if fault.transport == "closed":
+                return
+            shown = data[: len(data) // 2] if fault.transport in ("truncated", "half-json") else data
             length = len(data) if fault.transport == "truncated" else len(shown)
             try:
                 self.send_response(fault.status)
@@ -277,7 +283,10 @@ def _handler(server: GeminiServer) -> type[BaseHTTPRequestHandler]:
                 for name, value in fault.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(shown)
+                step = len(shown) // 8 + 1 if fault.transport == "drip" else len(shown) + 1
+                for start in range(0, len(shown), step):
+                    self.wfile.write(shown[start : start + step])
+                    time.sleep(fault.pause_s)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the caller ran out of patience, which is what some tests want
 

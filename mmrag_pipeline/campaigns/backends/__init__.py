@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pydantic import SecretStr
+
 from mmrag_pipeline.campaigns.backends.base import ImageBackend, backend_info
 from mmrag_pipeline.campaigns.backends.batches import BatchService
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.gemini_batch import GeminiBatches
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.backends.vertex import VertexBackend
+from mmrag_pipeline.campaigns.prices import Prices
 
 __all__ = ["BatchService", "ImageBackend", "batches_of", "open_backend"]
 
@@ -15,9 +18,10 @@ __all__ = ["BatchService", "ImageBackend", "batches_of", "open_backend"]
 def open_backend(
     name: str,
     *,
-    api_key: str | None,
+    api_key: SecretStr | None,
     base_url: str,
     timeout_s: float,
+    prices: Prices = Prices(),  # noqa: B008 - frozen
     project: str | None = None,
     location: str = "global",
 ) -> ImageBackend:
@@ -30,9 +34,10 @@ def open_backend(
         case "preview":
             return PreviewBackend()
         case "vertex":
-            return VertexBackend(project=project or "", location=location, api_key=api_key or "", timeout_s=timeout_s)
+            where = {"project": project or "", "location": location}
+            return VertexBackend(**where, api_key=api_key or "", timeout_s=timeout_s, prices=prices)
         case _:
-            return GeminiBackend(api_key=api_key or "", base_url=base_url, timeout_s=timeout_s)
+            return GeminiBackend(api_key=api_key or "", base_url=base_url, timeout_s=timeout_s, prices=prices)
 
 
 def batches_of(backend: ImageBackend) -> BatchService | None:

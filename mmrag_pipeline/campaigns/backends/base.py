@@ -87,10 +87,11 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the answer says it used, and its price in US dollars where the price list knows the model."""
+    """What the answer says it used, and its price in US dollars where that can be told, by `price_table`."""
 
     tokens: Mapping[str, int]
     usd: float | None
+    price_table: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,11 @@ class Ok:
 
 @dataclass(frozen=True)
 class NoImage:
-    """An answer without a picture. `blocked` is never asked for again; `empty` may go better another time."""
+    """An answer without a picture. `blocked` is never asked for again; `empty` may go better another time; `disabled`
+    is about the account: nothing is answered before Google lifts it.
+    """
 
-    kind: Literal["blocked", "empty"]
+    kind: Literal["blocked", "empty", "disabled"]
     reason: str
     usage: Usage | None = None
     answer: Answer = Answer()

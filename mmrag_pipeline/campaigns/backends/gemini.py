@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from mmrag_pipeline.campaigns.backends.base import BACKENDS, BackendError, GenerationRequest, GenerationResult, NoImage
 from mmrag_pipeline.campaigns.backends.gemini_answers import read_answer
-from mmrag_pipeline.campaigns.backends.gemini_errors import DEVELOPER_API, read_error, sdk_errors
+from mmrag_pipeline.campaigns.backends.gemini_errors import DEVELOPER_API, hide, read_error, sdk_errors
+from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.errors import Unavailable, UserError
 
@@ -38,25 +42,25 @@ class GeminiBackend:
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: SecretStr | str,
         base_url: str = "https://generativelanguage.googleapis.com",
         timeout_s: float = 180.0,
+        prices: Prices = Prices(),  # noqa: B008 - frozen
     ):
-        """Raises UserError where the key or the address can't be one."""
-        key = checked_key(api_key)
-        if not key:
-            raise UserError(
-                "the gemini backend needs a key: set MMRAG_GEMINI_API_KEY (or MMRAG_IMAGE_BACKEND=preview)."
-            )
-        self._key = key
-        self._prepare(base_url, timeout_s)
+        """`timeout_s` bounds the whole request. Raises UserError where the key or the address can't be one."""
+        self._key = secret_of(api_key)
+        del api_key  # a traceback that shows local variables must not show it
+        if problem := problem_of(self._key):
+            raise UserError(problem)
+        self._prepare(base_url, timeout_s, prices)
 
-    def _prepare(self, base_url: str, timeout_s: float) -> None:
+    def _prepare(self, base_url: str, timeout_s: float, prices: Prices) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"{self.names.address} {base_url!r} is no address: write https://host[:port].")
         self._base_url = base_url
         self._timeout_s = timeout_s
+        self.prices = prices
         self._trust_env = parts.hostname not in LOOPBACK  # a proxy must not stand between us and this machine
         self._client: genai.Client | None = None
         self._lock = threading.Lock()
@@ -73,16 +77,20 @@ class GeminiBackend:
     def generate(self, request: GenerationRequest) -> GenerationResult:
         """One generateContent request, sent once. See ImageBackend.generate."""
         client, (contents, config) = self.client(), self.message(request)
-        self.seen.finish_message = None
+        self.start()
         try:
             response = client.models.generate_content(model=request.model, contents=contents, config=config)
-        except sdk_errors() as error:
-            # `from None`: the SDK's error carries the request, and the request carries the key.
-            read = self.explain(error, model=request.model)
-            if isinstance(read, NoImage):
-                return read
-            raise read from None
-        return read_answer(response, model=request.model, finish_message=self.seen.finish_message)
+        except Exception as error:  # whatever the SDK makes of a strange answer: it was sent, so it may be billed
+            if not self.seen.sent and not isinstance(error, sdk_errors()):
+                raise
+            failure = self.explain(error, model=request.model)
+        else:
+            message = self.seen.finish_message
+            return read_answer(response, model=request.model, finish_message=message, prices=self.prices)
+        # Raised out here, without the SDK's error as its context: that carries the request, and so the key.
+        if isinstance(failure, NoImage):
+            return failure
+        raise failure
 
     def message(self, request: GenerationRequest) -> tuple[list[types.Part], types.GenerateContentConfig]:
         """What is sent for a request, online and in a batch."""
@@ -90,7 +98,7 @@ class GeminiBackend:
 
     def explain(self, error: Exception, *, model: str) -> BackendError | UserError | NoImage:
         """What an error of the SDK means, without a secret."""
-        return read_error(error, model=model, base_url=self._base_url, secret=self._secret(), names=self.names)
+        return read_error(error, model=model, base_url=self._base_url, secret=self._hidden(), names=self.names)
 
     def check(self, model: str) -> None:
         """Ask for the model's description, which costs nothing: does the address answer, are key and model right?
@@ -98,16 +106,19 @@ class GeminiBackend:
         Raises:
             UserError: what is wrong, in one sentence.
         """
+        client = self.client()
+        self.start()
         try:
-            self.client().models.get(model=model)
+            client.models.get(model=model)
+            return
         except sdk_errors() as error:
-            read = self.explain(error, model=model)
-            if isinstance(read, UserError):
-                raise read from None
-            raise Unavailable(
-                f"Gemini at {self._base_url} did not answer a question that costs nothing: check "
-                f"{self.names.address} and the network, then ask again."
-            ) from None
+            failure = self.explain(error, model=model)
+        if isinstance(failure, UserError):
+            raise failure
+        raise Unavailable(
+            f"Gemini at {self._base_url} did not answer a question that costs nothing: check "
+            f"{self.names.address} and the network, then ask again."
+        )
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -116,13 +127,21 @@ class GeminiBackend:
                 self._client.close()
                 self._client = None
 
-    def _secret(self) -> str:
+    def start(self, *, within_s: float | None = None) -> None:
+        """What the hooks of this thread's next request go by; the whole of it may take `within_s` seconds, by default
+        the timeout.
+        """
+        self.seen.finish_message = self.seen.job_error = None
+        self.seen.sent = False
+        self.seen.until = time.monotonic() + (self._timeout_s if within_s is None else within_s)
+
+    def _hidden(self) -> str:
         """What no text may show."""
-        return self._key
+        return self._key.get_secret_value()
 
     def _identity(self) -> dict[str, Any]:
         """Who asks, as the SDK wants to be told; the environment decides nothing."""
-        return {"vertexai": False, "api_key": self._key}
+        return {"vertexai": False, "api_key": self._key.get_secret_value()}
 
     def client(self) -> genai.Client:
         """The SDK's client, opened once."""
@@ -142,7 +161,10 @@ class GeminiBackend:
                         client_args={
                             "trust_env": self._trust_env,
                             "follow_redirects": False,  # the key would go along to another host
-                            "event_hooks": {"response": [self._keep_message]},
+                            "event_hooks": {
+                                "request": [self._note_sent],
+                                "response": [self._bound, self._keep_message],
+                            },
                         },
                     ),
                 )
@@ -151,18 +173,27 @@ class GeminiBackend:
     def _config(self, request: GenerationRequest) -> types.GenerateContentConfig:
         from google.genai import types
 
-        sends_size = image_model(request.model).sends_size
+        model = image_model(request.model)
         return types.GenerateContentConfig(
             response_modalities=["IMAGE"],
             image_config=types.ImageConfig(
-                aspect_ratio=request.aspect_ratio, image_size=request.image_size if sends_size else None
+                aspect_ratio=request.aspect_ratio, image_size=request.image_size if model.sends_size else None
             ),
             system_instruction=request.system_instruction,
             temperature=request.temperature,
             seed=request.seed,
             candidate_count=1,
+            max_output_tokens=model.output_limit(request.image_size),
             automatic_continuation=False,
         )
+
+    def _note_sent(self, _: Any) -> None:
+        self.seen.sent = True
+
+    def _bound(self, response: Any) -> None:
+        from mmrag_pipeline.campaigns.backends.deadline import BoundedStream
+
+        response.stream = BoundedStream(response.stream, until=self.seen.until, request=response.request)
 
     def _keep_message(self, response: Any) -> None:
         """Response hook: the SDK drops `finishMessage`, the only text that says why a picture was refused, and the
@@ -174,18 +205,26 @@ class GeminiBackend:
         try:
             body = json.loads(response.read())
             candidates = body.get("candidates") or []
-            self.seen.finish_message = candidates[0].get("finishMessage") if candidates else None
-            self.seen.job_error = (body.get("error") or {}).get("message")
+            message = candidates[0].get("finishMessage") if candidates else None
+            self.seen.finish_message = message and hide(message, self._hidden())
+            said = (body.get("error") or {}).get("message")
+            self.seen.job_error = said and hide(said, self._hidden())
         except (ValueError, AttributeError, KeyError, IndexError, TypeError):
             self.seen.finish_message = None  # not JSON of that form: the SDK will say so itself
 
 
-def checked_key(api_key: str) -> str:
-    """The key without the blanks around it; raises UserError where it can't be one."""
-    key = api_key.strip()
-    if not key.isascii() or not (key or " ").isprintable() or " " in key:
-        raise UserError("MMRAG_GEMINI_API_KEY holds characters that no key has: copy the key again, without quotes.")
-    return key
+def secret_of(key: SecretStr | str) -> SecretStr:
+    return SecretStr((key if isinstance(key, str) else key.get_secret_value()).strip())
+
+
+def problem_of(secret: SecretStr) -> str:
+    """Why this can't be a key; empty where it can."""
+    key = secret.get_secret_value()
+    if not key:
+        return "the gemini backend needs a key: set MMRAG_GEMINI_API_KEY (or MMRAG_IMAGE_BACKEND=preview)."
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "MMRAG_GEMINI_API_KEY holds characters that no key has: copy the key again, without quotes."
+    return ""
 
 
 def _contents(request: GenerationRequest) -> list[types.Part]:

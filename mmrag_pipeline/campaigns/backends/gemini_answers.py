@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from mmrag_pipeline.campaigns.backends.base import Answer, GenerationResult, NoImage, Ok, Usage
+from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.registry import image_model
 
 if TYPE_CHECKING:
@@ -21,12 +22,18 @@ SOFT = frozenset(
     {"STOP", "NO_IMAGE", "IMAGE_OTHER", "OTHER", "MALFORMED_RESPONSE", "MAX_TOKENS", "CONTINUATION",
      "FINISH_REASON_UNSPECIFIED", "MALFORMED_FUNCTION_CALL", ""}
 )  # fmt: skip
+ACCOUNT = "PUP_LIMITED_DISABLED"  # the account is limited: neither the picture's fault nor to be helped by another one
 FORMATS = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp"}
 MAX_PIXELS = 100_000_000
 
 
 def read_answer(
-    response: types.GenerateContentResponse, *, model: str, finish_message: str | None = None, in_batch: bool = False
+    response: types.GenerateContentResponse,
+    *,
+    model: str,
+    finish_message: str | None = None,
+    prices: Prices = Prices(),  # noqa: B008 - frozen
+    in_batch: bool = False,
 ) -> GenerationResult:
     """The last picture that is not a thought; without one, the reason in the model's own words.
 
@@ -44,10 +51,10 @@ def read_answer(
         text=(finish_message or said or "")[:500] or None,
         retires=str(retires) if retires else None,
     )
-    usage = _usage(response, model, in_batch)
     pictures = [
         part.inline_data.data for part in parts if part.inline_data and part.inline_data.data and not part.thought
     ]
+    usage = _usage(response, model, prices, pictures=len(pictures), in_batch=in_batch)
     if pictures:
         opened = _open(pictures[-1])
         if opened:
@@ -57,6 +64,9 @@ def read_answer(
     if feedback and feedback.block_reason:
         return NoImage("blocked", f"the prompt was blocked: {_name(feedback.block_reason)}", usage, answer)
     words = f": {answer.text}" if answer.text else ""
+    if finish == ACCOUNT:
+        why = "Google has limited or disabled this account for its prohibited use policy"
+        return NoImage("disabled", f"{why} ({finish}{words}): ask Google to lift it, or use another", usage, answer)
     if finish not in SOFT:
         return NoImage("blocked", f"the picture was refused: {finish}{words}", usage, answer)
     return NoImage("empty", f"the answer holds no picture ({finish or 'no candidate'}){words}", usage, answer)
@@ -82,8 +92,10 @@ def _open(data: bytes) -> tuple[Any, int, int] | None:
         return None
 
 
-def _usage(response: types.GenerateContentResponse, model: str, in_batch: bool) -> Usage | None:
-    """Tokens by kind, and their price from the bundled price list; a price that is not known is None."""
+def _usage(
+    response: types.GenerateContentResponse, model: str, prices: Prices, *, pictures: int, in_batch: bool
+) -> Usage | None:
+    """Tokens by kind, and their price; one that is not known is None."""
     meta = response.usage_metadata
     if meta is None:
         return None
@@ -92,21 +104,8 @@ def _usage(response: types.GenerateContentResponse, model: str, in_batch: bool) 
     for side in ("promptTokensDetails", "candidatesTokensDetails"):
         for detail in raw.get(side) or []:
             tokens[f"{side}.{detail.get('modality')}"] = detail.get("tokenCount") or 0
-    return Usage(tokens, _price(raw, model, in_batch))
-
-
-def _price(raw: dict[str, Any], model: str, in_batch: bool) -> float | None:
-    from genai_prices import extract_usage
-
-    if not raw.get("totalTokenCount"):
-        return None
-    try:
-        found = extract_usage({"usageMetadata": raw, "modelVersion": model}, provider_id="google")
-        price = float(found.calc_price().total_price)
-        if not in_batch:
-            return price
-        batch_price = float(found.calc_price(price_context={"processing": "batch"}).total_price)
-        return batch_price if batch_price < price else price * image_model(model).batch_factor
-    except (LookupError, ValueError) as error:
-        logger.warning("no price for the usage of %s: %s", model, error)
-        return None
+    bill = prices.bill(raw, model, pictures=pictures)
+    if bill is None:
+        logger.warning("no price for the usage of %s: what was reserved counts as spent", model)
+        return Usage(tokens, None)
+    return Usage(tokens, bill.usd * (image_model(model).batch_factor if in_batch else 1), bill.table)

@@ -7,21 +7,32 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmrag_pipeline.campaigns.backends.base import Ambiguous, GenerationRequest, GenerationResult, NoImage, Throttled
+from mmrag_pipeline.campaigns.backends.base import (
+    Ambiguous,
+    BackendError,
+    GenerationRequest,
+    GenerationResult,
+    NoImage,
+    Throttled,
+)
 from mmrag_pipeline.campaigns.backends.batches import BatchJob, Failed
 from mmrag_pipeline.campaigns.backends.gemini_answers import read_answer
 from mmrag_pipeline.campaigns.backends.gemini_errors import sdk_errors
 from mmrag_pipeline.errors import Unavailable, UserError
 
 if TYPE_CHECKING:
+    from google import genai
+    from google.genai import types
+
     from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 
 logger = logging.getLogger(__name__)
+Asked = TypeVar("Asked")
 
 ENDED = frozenset({"SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
 NOT_FOUND = "NOT_FOUND"
@@ -57,34 +68,39 @@ class GeminiBatches:
         return json.dumps({"key": request.key, "request": body}, separators=(",", ":")).encode() + b"\n"
 
     def find(self, name: str) -> str | None:
-        with self._asking("look for a batch job"):
-            for job in self._backend.client().batches.list(config={"page_size": 100}):
-                if job.display_name == name:
-                    return str(job.name)
-        return None
+        def look(client: genai.Client) -> str | None:
+            jobs = client.batches.list(config={"page_size": 100})
+            return next((str(job.name) for job in jobs if job.display_name == name), None)
+
+        return self._ask("look for a batch job", look)
 
     def submit(self, name: str, *, model: str, lines: Iterable[bytes]) -> str:
-        with self._asking("submit a batch job", model=model), tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile() as file:
             file.writelines(lines)
             file.seek(0)
-            client = self._backend.client()
-            config = {"mime_type": "jsonl", "display_name": name}
-            uploaded = client.files.upload(file=file, config=config)
-            job = client.batches.create(model=model, src=uploaded.name, config={"display_name": name})
-        return str(job.name)
+
+            def send(client: genai.Client) -> str:
+                uploaded = client.files.upload(file=file, config={"mime_type": "jsonl", "display_name": name})
+                job = client.batches.create(model=model, src=uploaded.name, config={"display_name": name})
+                return str(job.name)
+
+            return self._ask("submit a batch job", send, model=model)
 
     def look(self, job: str) -> BatchJob:
         """A job that is not there any more is done, without results."""
         from google.genai import errors
 
-        self._backend.seen.job_error = None
-        with self._asking("ask after a batch job"):
+        def look(client: genai.Client) -> types.BatchJob | None:
             try:
-                found = self._backend.client().batches.get(name=job)
+                return client.batches.get(name=job)
             except errors.APIError as error:
                 if error.code != 404:
                     raise
-                return BatchJob(job, NOT_FOUND, True, reason="Gemini does not know this job any more")
+                return None
+
+        found = self._ask("ask after a batch job", look)
+        if found is None:
+            return BatchJob(job, NOT_FOUND, True, reason="Gemini does not know this job any more")
         state = str(getattr(found.state, "value", found.state) or "").removeprefix("JOB_STATE_")
         results = found.dest.file_name if found.dest else None
         return BatchJob(job, state, state in ENDED, results, self._backend.seen.job_error or "")
@@ -92,18 +108,22 @@ class GeminiBatches:
     def cancel(self, job: str) -> None:
         from google.genai import errors
 
-        with self._asking("cancel a batch job"):
+        def cancel(client: genai.Client) -> None:
             try:
-                self._backend.client().batches.cancel(name=job)
+                client.batches.cancel(name=job)
             except errors.APIError as error:
                 if error.code not in (400, 404, 409):
                     raise  # else it has ended meanwhile, which the next look will say
                 logger.info("batch job %s can't be cancelled: %s", job, error.status)
 
+        self._ask("cancel a batch job", cancel)
+
     def answers(self, results: str, *, model: str) -> Iterator[tuple[str, GenerationResult | Failed]]:
         with tempfile.TemporaryFile() as file:  # dozens of pictures: too much for memory
-            with self._asking("fetch the results of a batch job"):
-                self._backend.client().files.download(file=results, destination=file)
+            self._ask(
+                "fetch the results of a batch job",
+                lambda client: client.files.download(file=results, destination=file),
+            )
             file.seek(0)
             for line in file:
                 if line.strip() and (read := self._read(line, model)):
@@ -127,7 +147,7 @@ class GeminiBatches:
         except (pydantic.ValidationError, AttributeError, TypeError, ValueError) as mistake:
             return key, Failed(f"Gemini's answer can't be read ({type(mistake).__name__})", may_be_billed=True)
         message = answer.candidates[0].finish_message if answer.candidates else None
-        return key, read_answer(answer, model=model, finish_message=message, in_batch=True)
+        return key, read_answer(answer, model=model, finish_message=message, prices=self._backend.prices, in_batch=True)
 
     def _failed(self, error: dict[str, Any], model: str) -> GenerationResult | Failed:
         """What the same error would mean online."""
@@ -140,23 +160,24 @@ class GeminiBatches:
             return read
         return Failed(str(read), may_be_billed=isinstance(read, Ambiguous))
 
-    @contextmanager
-    def _asking(self, what: str, *, model: str = "") -> Iterator[None]:
-        """Errors of the SDK as ours; `what` completes "it was not possible to"."""
+    def _ask(self, what: str, call: Callable[[genai.Client], Asked], *, model: str = "") -> Asked:
+        """The errors of a call as ours; `what` completes "it was not possible to"."""
+        client = self._backend.client()
+        self._backend.start(within_s=math.inf)  # files are large, and each read has its own timeout
         try:
-            yield
-        except (*sdk_errors(), KeyError, ValueError) as error:
-            # `from None`: the SDK's error carries the request, and the request carries the key.
-            read = self._backend.explain(error, model=model)
-            if isinstance(read, Ambiguous):
-                raise Unavailable(
-                    f"it was not possible to {what} ({type(error).__name__}): run again, nothing is ordered twice."
-                ) from None
-            if isinstance(read, Throttled):
-                raise Unavailable(
-                    f"it was not possible to {what}: {str(read).rstrip('.')}; run again, nothing is ordered twice."
-                ) from None
-            if isinstance(read, UserError):
-                raise read from None
-            said = read.reason if isinstance(read, NoImage) else str(read)
-            raise UserError(f"it was not possible to {what}: {said}") from None
+            return call(client)
+        except Exception as error:  # whatever the SDK makes of a strange answer
+            if not self._backend.seen.sent and not isinstance(error, sdk_errors()):
+                raise
+            failure = _failure(self._backend.explain(error, model=model), what, type(error).__name__)
+        # Raised out here, without the SDK's error as its context: that carries the request, and so the key.
+        raise failure
+
+
+def _failure(read: BackendError | UserError | NoImage, what: str, error: str) -> UserError:
+    if isinstance(read, Throttled | Ambiguous):
+        said = error if isinstance(read, Ambiguous) else str(read).rstrip(".")
+        return Unavailable(f"it was not possible to {what} ({said}): run again, nothing is ordered twice.")
+    if isinstance(read, UserError):
+        return read
+    return UserError(f"it was not possible to {what}: {read.reason if isinstance(read, NoImage) else read}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from mmrag_pipeline.campaigns.backends.base import (
     Rejected,
     Throttled,
     Unreachable,
+    Usage,
 )
 from mmrag_pipeline.errors import UserError
 
@@ -34,9 +34,8 @@ DEVELOPER_API = Names()
 
 
 def sdk_errors() -> tuple[type[Exception], ...]:
-    """All that a call of the SDK may raise, and `read_error` reads."""
+    """What a call of the SDK may raise before anything was sent; after that it may be anything."""
     import httpx2
-    import pydantic
     from google.auth import exceptions
     from google.genai import errors
 
@@ -45,9 +44,6 @@ def sdk_errors() -> tuple[type[Exception], ...]:
         exceptions.GoogleAuthError,
         httpx2.HTTPError,
         httpx2.InvalidURL,
-        json.JSONDecodeError,
-        UnicodeDecodeError,
-        pydantic.ValidationError,
     )
 
 
@@ -109,7 +105,7 @@ def _status(error: Any, said: str, model: str, names: Names) -> BackendError | U
         case 400 if status == "FAILED_PRECONDITION":
             return UserError(f"Gemini can't be used with this key ({said}): check the project of {names.key}.")
         case 400 if _POLICY.search(said):
-            return NoImage("blocked", f"the request was refused: {said}")
+            return NoImage("blocked", f"the request was refused: {said}", usage=Usage({}, 0.0))
         case _ if code >= 500:
             return Ambiguous(f"Gemini failed ({code} {status}), the picture may have been billed.")
         case _ if code >= 400:
@@ -146,5 +142,8 @@ def _retry_after(error: Any, details: list[dict[str, Any]]) -> float | None:
 def _text(error: Exception, secret: str) -> str:
     """One line, bounded, without the key."""
     message = getattr(error, "message", None) or str(error) or type(error).__name__
-    hidden = str(message).replace(secret, "**********") if secret else str(message)
-    return " ".join(hidden.split())[:300].rstrip(".")
+    return " ".join(hide(str(message), secret).split())[:300].rstrip(".")
+
+
+def hide(text: str, secret: str) -> str:
+    return text.replace(secret, "**********") if secret else text

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
+from pydantic import Field
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends import batches_of
@@ -11,7 +12,7 @@ from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
 from mmrag_pipeline.campaigns.generate import make_pictures
-from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.ledger import Ledger
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
@@ -21,6 +22,8 @@ from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.replacements import plan_replacements, with_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
 from mmrag_pipeline.campaigns.scores import ScoresReport, score_pictures
+from mmrag_pipeline.defs.campaigns.checks import PICTURE_CHECKS, check_pictures
+from mmrag_pipeline.defs.campaigns.retries import fail_without_pictures
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.partitions import campaign_occurrences
@@ -49,11 +52,13 @@ class CampaignPlanConfig(dg.Config):
 
 
 class CampaignImagesConfig(dg.Config):
-    """Switches for one materialisation. `retry_ambiguous` asks again for what may have been billed already; `online`
-    makes at full price what a brief with `mode: batch` has not ordered yet.
+    """Switches for one materialisation. `retry_ambiguous` asks again for what may have been billed already;
+    `budget_usd` lowers what this run may spend (MMRAG_BUDGET_USD_PER_RUN), and never raises it; `online` makes at full
+    price what a brief with `mode: batch` has not ordered yet.
     """
 
     retry_ambiguous: bool = False
+    budget_usd: float | None = Field(None, ge=0)
     online: bool = False
 
 
@@ -108,6 +113,7 @@ def campaign_plan(
             "model": plan.model,
             "estimated_usd": round(plan.estimated_usd, 4),
             "would_cost_usd": round(plan.would_cost_usd, 4),
+            "would_cost_at_most_usd": round(plan.ceiling_usd, 4),
             "plan": dg.MetadataValue.path(str(folder / PLAN)),
             **({"references": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
         }
@@ -126,7 +132,8 @@ def campaign_plan(
             asset="campaign_images",
             description="Every product of the brief is in the plan, and every variant of the plan has its picture.",
             partitions_def=campaign_occurrences,
-        )
+        ),
+        *PICTURE_CHECKS,
     ],
 )
 def campaign_images(
@@ -140,17 +147,14 @@ def campaign_images(
         occurrence, folder = _occurrence(context, store)
         plan = plan_replacements(folder / PLAN)
         backend = image_backend.open(plan.backend)
+        ledger, caps = Ledger(image_backend.ledger), image_backend.caps(plan, run_usd=config.budget_usd)
         report = make_pictures(
             replace(plan, mode="online") if config.online else plan,
             backend=backend,
-            ledger=Ledger(image_backend.ledger),
+            ledger=ledger,
             folder=folder,
             references=ReferencePictures(folder / "references"),
-            caps=Caps(
-                campaign_usd=plan.budget_usd,
-                occurrence_usd=plan.budget_usd_per_occurrence,
-                day_usd=image_backend.budget_usd_per_day,
-            ),
+            caps=caps,
             run_id=context.run.run_id,
             progress=context.log.info,
             retry_ambiguous=config.retry_ambiguous,
@@ -158,27 +162,24 @@ def campaign_images(
             rate=image_backend.rate(),
             batches=batches_of(backend),
             batch_deadline=image_backend.batch_deadline,
+            prices=image_backend.price_list(),
         )
-    reasons = "; ".join(report.reasons)
     if report.none_succeeded:
-        raise dg.Failure(
-            description=f"none of the {len(plan.variants)} pictures of {occurrence.key} could be made: {reasons}",
-            metadata={"requests": report.requests, "spent_usd": report.spent_usd, "reasons": report.reasons},
-            allow_retries=report.may_go_better,
-        )
-    sheet = pictures_sheet(report, folder / "images")
+        fail_without_pictures(report, occurrence.key)
+    sheet, now = pictures_sheet(report, folder / "images"), datetime.now(UTC)
     return dg.MaterializeResult(
         metadata={
             **report.counts,
             "requests": report.requests,
             "ambiguous": report.ambiguous,
             "spent_usd": round(report.spent_usd, 4),
+            "stopped": report.stopped or "no",
             "backend": report.backend,
             "reasons": dg.MetadataValue.json(report.reasons),
             "images": dg.MetadataValue.path(str(folder / "images")),
             **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
         },
-        check_results=[_complete(plan, report)],
+        check_results=[_complete(plan, report), *check_pictures(plan, report, ledger=ledger, caps=caps, now=now)],
     )
 
 
@@ -308,4 +309,5 @@ def _plan(
             model=image_backend.model,
             now=datetime.now(UTC),
             progress=context.log.info,
+            prices=image_backend.price_list(),
         )

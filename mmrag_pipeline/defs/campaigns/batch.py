@@ -4,7 +4,7 @@ import dagster as dg
 
 from mmrag_pipeline.campaigns.backends import batches_of
 from mmrag_pipeline.campaigns.batch_submit import submit_batches
-from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.ledger import Ledger
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.replacements import plan_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
@@ -48,13 +48,10 @@ def campaign_batch(
             ledger=Ledger(image_backend.ledger),
             folder=folder,
             references=ReferencePictures(folder / "references"),
-            caps=Caps(
-                campaign_usd=plan.budget_usd,
-                occurrence_usd=plan.budget_usd_per_occurrence,
-                day_usd=image_backend.budget_usd_per_day,
-            ),
+            caps=image_backend.caps(plan),
             run_id=context.run.run_id,
             progress=context.log.info,
+            prices=image_backend.price_list(),
         )
     for reason in report.reasons:
         context.log.warning("%s", reason)
