@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -185,8 +186,11 @@ def test_no_credentials_at_all_is_one_sentence(
     ],
 )
 def test_a_setting_that_can_not_be_right_is_said_before_any_call(options: dict[str, str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=said) as caught:
         VertexBackend(**options)
+    frames = list(traceback.walk_tb(caught.tb))[1:]
+    shown = [repr(value) for frame, _ in frames for value in frame.f_locals.values()]
+    assert shown and "with a space" not in "".join(shown)
 
 
 @pytest.mark.parametrize(

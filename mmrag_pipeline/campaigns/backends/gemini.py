@@ -48,6 +48,7 @@ class GeminiBackend:
         prices: Prices = Prices(),  # noqa: B008 - frozen
     ):
         """`timeout_s` bounds the whole request. Raises UserError where the key or the address can't be one."""
+        self._base_url = base_url
         self._key = secret_of(api_key)
         del api_key  # a traceback that shows local variables must not show it
         if problem := problem_of(self._key):

@@ -43,6 +43,8 @@ class VertexBackend(GeminiBackend):
 
         Raises UserError where there is neither project nor key, or one of them can't be right.
         """
+        self._project = project
+        self._base_url = base_url
         self._key = secret_of("" if project else api_key)
         del api_key  # a traceback that shows local variables must not show it
         for name, value in (("MMRAG_VERTEX_PROJECT", project), ("MMRAG_VERTEX_LOCATION", location)):
@@ -55,7 +57,6 @@ class VertexBackend(GeminiBackend):
             )
         if self._key and (problem := problem_of(self._key)):
             raise UserError(problem)
-        self._project = project
         self._location = location or "global"
         self._credentials = credentials
         if not project:
