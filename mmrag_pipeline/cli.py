@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Column, Table
 
-from mmrag_pipeline import cli_campaign
+from mmrag_pipeline import cli_campaign, cli_generate
 from mmrag_pipeline.cli_output import err, out, plain, told_plainly
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import load_settings
@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Brand media, searchable.",
 )
 app.add_typer(cli_campaign.app, name="campaign")
+app.command()(cli_generate.generate)
 
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 

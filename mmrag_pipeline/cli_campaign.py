@@ -1,8 +1,9 @@
-"""`mmrag campaign ...`: what people do with the pictures of an occurrence."""
+"""`mmrag campaign ...`: what people do with briefs, and with the pictures of an occurrence."""
 
 from __future__ import annotations
 
 import getpass
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +12,59 @@ from typing import Annotated, Literal
 import typer
 
 from mmrag_pipeline.cli_output import out, plain, told_plainly
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Review the pictures of campaigns and hand them over.")
+app = typer.Typer(no_args_is_help=True, help="Plan campaigns, review their pictures and hand them over.")
 
 Keys = Annotated[list[str], typer.Argument(help="Start of a picture's key, 6 hex digits or more; see the gallery.")]
 Occurrence = Annotated[str | None, typer.Option(help="Only in this one, <campaign>__<date>; default: in any.")]
 By = Annotated[str | None, typer.Option(help="Who decides; default: your user name.")]
+
+
+@app.command()
+@told_plainly
+def plan(
+    brief: Annotated[str, typer.Argument(help="A YAML file, or the name of a campaign in MMRAG_CAMPAIGNS.")],
+    occurrence: Annotated[str | None, typer.Option(help="<campaign>__<date> or the date; default: the next.")] = None,
+    prompts: Annotated[bool, typer.Option("--prompts", help="Show what is sent, word for word.")] = False,
+    replan: Annotated[bool, typer.Option("--replan", help="Look anew where an earlier run has planned.")] = False,
+    folder: Annotated[Path | None, typer.Option("--out", help="Write plan.md, plan.parquet, references/.")] = None,
+) -> None:
+    """Show what a brief would make: references, pictures, cost, caps, what is left out. Nothing is paid or written."""
+    from upath import UPath
+
+    from mmrag_pipeline.cli_plan import show_plan
+    from mmrag_pipeline.plan_brief import plan_brief, write_brief_plan
+
+    planned = plan_brief(load_settings(), brief, occurrence=occurrence, replan=replan, now=datetime.now(UTC))
+    show_plan(planned, prompts=prompts)
+    if folder is not None:
+        write_brief_plan(planned, UPath(folder))
+        out.print(plain(f"written to {folder}"), highlight=False)
+    if not planned.plan.variants:
+        raise typer.Exit(1)
+
+
+@app.command()
+@told_plainly
+def schema(
+    file: Annotated[Path | None, typer.Option("--out", help="Write it there instead of printing it.")] = None,
+) -> None:
+    """The JSON Schema of briefs, for editors: completion, descriptions, mistakes as you type."""
+    from upath import UPath
+
+    from mmrag_pipeline.campaigns.brief_schema import brief_schema
+    from mmrag_pipeline.store import write_json
+
+    if file is None:
+        print(json.dumps(brief_schema(), indent=1))
+        return
+    try:
+        write_json(UPath(file), brief_schema())
+    except OSError as error:
+        raise UserError(f"{file} can't be written ({error.strerror or error}): give a file that can.") from error
+    out.print(plain(f"Put this at the top of a brief:\n# yaml-language-server: $schema={file}"), highlight=False)
 
 
 @app.command()
@@ -68,6 +115,49 @@ def export(
         out.print(plain(f"{one.occurrence.key}: {len(one.files)} pictures in {one.folder}{more}"))
         for name in one.withdrawn:
             out.print(plain(f"  {name} is there from before and is no longer approved: remove it."))
+
+
+@app.command()
+@told_plainly
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG or WebP.")],
+) -> None:
+    """Say of each picture what made it, who signed it, and whether it was changed since; exit code 1 if one was."""
+    from mmrag_pipeline.campaigns.provenance import trusted_certificates
+    from mmrag_pipeline.campaigns.provenance import verify as read
+
+    settings = load_settings()
+    anchors = trusted_certificates(settings.c2pa_certificate, ledger=settings.ledger_file)
+    reports = [read(str(file), anchors=anchors) for file in files]
+    for report in reports:
+        out.print(plain(f"{report.file}: {report.sentence}"))
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+@told_plainly
+def index(
+    occurrence: Occurrence = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take generated pictures out of the index again.")] = False,
+) -> None:
+    """Let `mmrag search --origin generated` find approved pictures; what is no longer approved leaves the index."""
+    from mmrag_pipeline import wiring
+    from mmrag_pipeline.campaigns.indexing import PictureIndexer
+    from mmrag_pipeline.index.milvus import connect
+    from mmrag_pipeline.store import Store
+
+    settings = load_settings()
+    indexer = PictureIndexer(
+        store=Store(settings.store),
+        encoder=wiring.encoder(settings),
+        connect=lambda: connect(wiring.milvus(settings)),
+        limits=wiring.limits(settings),
+        ledger=settings.ledger_file,
+    )
+    for one in indexer.index(occurrence, now=datetime.now(UTC), remove=remove):
+        changed = f"{one.upserted} written, {one.deleted} removed"
+        out.print(plain(f"{one.occurrence.key}: {one.pictures} approved pictures in the index ({changed})"))
 
 
 def _decide(

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.brief import load_briefs
 from mmrag_pipeline.campaigns.prices import load_prices
+from mmrag_pipeline.campaigns.provenance import credentials_in_force, development_folder, require_usable
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.embedding.model import DEMO
 from mmrag_pipeline.errors import UserError
@@ -77,6 +78,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("golden queries", _golden),
         ("image backend", _images),
         ("campaigns", _campaigns),
+        ("content credentials", _credentials),
     ]
     for component, check in checks:
         try:
@@ -159,13 +161,13 @@ def _golden(settings: Settings) -> Finding:
 
 
 def _images(settings: Settings) -> Finding:
+    load_prices(settings.prices)
     if settings.image_backend == "preview":
         return Finding(
             "image backend",
             "ok",
             "preview: offline and free; set MMRAG_IMAGE_BACKEND=gemini (or vertex) for real pictures.",
         )
-    load_prices(settings.prices)
     model = image_model(settings.gemini_model)
     model.require_alive(datetime.now(UTC).date())
     backend = wiring.gemini(settings) if settings.image_backend == "gemini" else wiring.vertex(settings)
@@ -183,6 +185,21 @@ def _campaigns(settings: Settings) -> Finding:
     if briefs.problems:
         raise UserError(" ".join(problem.sentence for problem in briefs.problems))
     return Finding("campaigns", "ok", f"{folder}: {len(briefs.good)} briefs.")
+
+
+def _credentials(settings: Settings) -> Finding:
+    if settings.c2pa_certificate or settings.c2pa_key:
+        own = credentials_in_force(settings.c2pa_certificate, settings.c2pa_key, ledger=settings.ledger_file)
+        require_usable(own)
+        return Finding(
+            "content credentials", "ok", f"pictures are signed by {own.signer}, until {own.expires():%Y-%m-%d}."
+        )
+    return Finding(
+        "content credentials",
+        "warning",
+        f"pictures are signed with a self-made certificate in {development_folder(settings.ledger_file)}, which nobody "
+        f"else trusts: set MMRAG_C2PA_CERTIFICATE and MMRAG_C2PA_KEY before you publish any.",
+    )
 
 
 def _shown(value: Any) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
+from upath import UPath
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -16,10 +17,13 @@ from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.search import Explanation, SearchRequest, answer, why_empty
 from mmrag_pipeline.media.decode import open_picture
 from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest import generated_in
+from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.media.pictures import load_picture
 from mmrag_pipeline.media.rules import MediaError
 from mmrag_pipeline.media.sheet import SheetItem, contact_sheet
 from mmrag_pipeline.settings import Settings
+from mmrag_pipeline.store import Store
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,12 @@ def write_sheet(settings: Settings, results: Results, path: Path) -> None:
     Raises:
         UserError: the file can't be written there, or its name has no picture's ending.
     """
-    library, limits = wiring.library(settings), wiring.limits(settings)
-    items = []
+    limits, items = wiring.limits(settings), []
     for hit in results.hits:
         name = PurePosixPath(hit.path).name
         note = f"{name}   {hit.score:.3f}"
         try:
-            picture = load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits)
+            picture = load_picture(_folder(settings, hit.drop), hit.path, hit.frame_ms, limits)
         except (MediaError, Unavailable):
             picture, note = Image.new("RGB", (224, 224), "lightgrey"), f"the file is gone   {hit.score:.3f}"
         items.append(SheetItem(image=picture, caption=hit.title or name, note=note))
@@ -84,6 +87,14 @@ def write_sheet(settings: Settings, results: Results, path: Path) -> None:
         raise UserError(
             f"the sheet {path} can't be written ({error}): give a file such as hits.png in a folder that exists."
         ) from error
+
+
+def _folder(settings: Settings, drop: str) -> UPath:
+    """Where the files of a drop lie: in the library, or in the store where a campaign made them."""
+    store = Store(settings.store)
+    manifest = ManifestStore(store).find(drop)
+    generated = generated_in(manifest) if manifest is not None else None
+    return store.root / generated if generated else wiring.library(settings).folder(Drop.parse(drop))
 
 
 def _open(path: Path, settings: Settings) -> Image.Image:

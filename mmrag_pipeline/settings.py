@@ -141,6 +141,12 @@ class Settings(BaseSettings):
     ledger: str | None = Field(
         None, description="SQLite file on a local disk that records paid calls; default: ledger.sqlite in the store."
     )
+    c2pa_certificate: str | None = Field(
+        None,
+        description="PEM file of the certificate chain that signs campaign pictures, leaf first; default: a self-made "
+        "one that nobody else trusts, in the folder c2pa beside the ledger.",
+    )
+    c2pa_key: str | None = Field(None, description="PEM file of the certificate's private key, without a password.")
     nightly_cron: str = Field("0 2 * * *", description="When the nightly reindex runs.")
     timezone: str = Field("UTC", description="IANA timezone of the nightly reindex.")
     alert_webhook: SecretStr | None = Field(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+from mmrag_pipeline.campaigns.backends import ImageBackend, open_backend
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.vertex import VertexBackend
+from mmrag_pipeline.campaigns.prices import Prices, load_prices
+from mmrag_pipeline.campaigns.provenance import Credentials, credentials_in_force
+from mmrag_pipeline.campaigns.rate import SharedRate
 from mmrag_pipeline.embedding.clip import ClipEncoder
 from mmrag_pipeline.embedding.model import ModelSpec
 from mmrag_pipeline.index.milvus import MilvusConfig
@@ -67,4 +73,34 @@ def vertex(settings: Settings) -> VertexBackend:
         location=settings.vertex_location,
         api_key=settings.gemini_api_key or "",
         timeout_s=settings.gemini_timeout_s,
+        prices=prices(settings),
     )
+
+
+def image_backend(settings: Settings, name: str) -> ImageBackend:
+    """The backend of that name; without one, callers ask for `settings.image_backend`."""
+    return open_backend(
+        name,
+        api_key=settings.gemini_api_key,
+        base_url=settings.gemini_base_url,
+        timeout_s=settings.gemini_timeout_s,
+        prices=prices(settings),
+        project=settings.vertex_project,
+        location=settings.vertex_location,
+    )
+
+
+def prices(settings: Settings) -> Prices:
+    """The prices in force. Raises UserError where the own file has a mistake."""
+    return load_prices(settings.prices)
+
+
+def credentials(settings: Settings) -> Credentials:
+    """Who signs the pictures. Raises UserError where the certificate or its key is of no use."""
+    return credentials_in_force(settings.c2pa_certificate, settings.c2pa_key, ledger=settings.ledger_file)
+
+
+def rate(settings: Settings) -> SharedRate | None:
+    """The rate that every process beside the ledger keeps to, if there is one."""
+    path = os.path.join(os.path.dirname(settings.ledger_file), "rate.sqlite")
+    return SharedRate(path, requests=settings.gemini_rpm) if settings.gemini_rpm else None

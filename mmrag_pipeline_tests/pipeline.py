@@ -5,14 +5,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from mmrag_pipeline import wiring
 from mmrag_pipeline.demo.runs import DagsterRuns, RunOutcome
+from mmrag_pipeline.embed import embed_drops
+from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.index.milvus import connect
+from mmrag_pipeline.index.status import live_status
+from mmrag_pipeline.index.sync import sync_drop
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.settings import Settings, load_settings
 from mmrag_pipeline.status import Status, read_status
+from mmrag_pipeline.store import Store
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 200), "grey": (128, 128, 128)}
 
@@ -50,6 +60,24 @@ class Pipeline:
         """What the sensor asks for, run; by drop."""
         with DagsterRuns(self.settings) as runs:
             return {key: runs.run("ingest_drop", key) for key in runs.sense_drops()}
+
+    def index(self) -> int:
+        """The library embedded and indexed without Dagster, which is quicker; rows that are live then."""
+        embed_drops(self.settings)
+        store = Store(self.settings.store)
+        encoder = wiring.encoder(self.settings, store)
+        with connect(wiring.milvus(self.settings)) as milvus:
+            for key in ManifestStore(store).drops():
+                sync_drop(
+                    milvus,
+                    drop=Drop.parse(key),
+                    manifest=ManifestStore(store).read(key),
+                    vectors=EmbeddingStore(store).batches(encoder.fingerprint, key),
+                    fingerprint=encoder.fingerprint,
+                    dim=encoder.dim,
+                    now=datetime.now(UTC),
+                )
+            return live_status(milvus).rows
 
     def run(self, job: str, key: str | None = None, config: dict | None = None) -> RunOutcome:
         with DagsterRuns(self.settings) as runs:

@@ -22,6 +22,7 @@ from mmrag_pipeline.campaigns.maker import PictureMaker
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.plan_table import find_plan, write_plan
 from mmrag_pipeline.campaigns.prices import Prices
+from mmrag_pipeline.campaigns.provenance import Credentials
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.requests import ceiling_of, request_for
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -61,6 +62,7 @@ def submit_batches(
     max_pictures: int = MAX_PICTURES,
     max_bytes: int = MAX_BYTES,
     prices: Prices = Prices(),  # noqa: B008 - frozen
+    credentials: Credentials | None = None,
 ) -> BatchReport:
     """Order what is missing of a plan under `folder`; what is there, blocked or ordered already is left alone.
 
@@ -81,6 +83,7 @@ def submit_batches(
         progress=progress,
         lock_wait_s=lock_wait_s,
         prices=prices,
+        credentials=credentials,
     ) as maker:
         return _Submission(maker, book, service, folder, max_pictures, max_bytes).run()
 

@@ -26,7 +26,9 @@ State = Literal["pending", "approved", "rejected", "exported"]
 
 @dataclass(frozen=True)
 class Decision:
-    """One entry of the record. `picture_sha256` is that of the file that was looked at."""
+    """One entry of the record. `picture_sha256` is that of what was looked at (`sidecar.look_of`), not of the file: one
+    that is signed again is the same picture, one with another price line is not.
+    """
 
     key: str
     verdict: Verdict
@@ -73,7 +75,9 @@ def read_decisions(folder: UPath) -> dict[str, tuple[Decision, ...]]:
 
 
 def review_of(decisions: Sequence[Decision], picture_sha256: str) -> Review:
-    """The state of a picture whose file has this hash: an approval is for the very bytes that were looked at."""
+    """The state of a picture that looks like this: an approval is for the very picture that was looked at. A rejection
+    stays whatever was done to the picture since: it asked for another one.
+    """
     history = tuple(decisions)
     last = next((d for d in reversed(history) if d.verdict != EXPORTED), None)
     if last is None:

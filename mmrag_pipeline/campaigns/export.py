@@ -20,6 +20,7 @@ from upath import UPath
 from mmrag_pipeline.campaigns.decisions import (
     APPROVED,
     EXPORTED,
+    PENDING,
     REJECTED,
     Decision,
     Review,
@@ -27,6 +28,7 @@ from mmrag_pipeline.campaigns.decisions import (
     record_decision,
     review_of,
 )
+from mmrag_pipeline.campaigns.plan_table import find_plan
 from mmrag_pipeline.campaigns.review import OnFile, occurrences, pictures_of
 from mmrag_pipeline.campaigns.schedule import Occurrence
 from mmrag_pipeline.campaigns.sidecar import GENERATED
@@ -58,13 +60,15 @@ def export_approved(
 ) -> list[OccurrenceExport]:
     """Write every approved picture of the named occurrence, else of all of them; again is the same again.
 
+    Where the brief says `approval: none`, pictures that nobody decided about go too.
+
     Raises:
         UserError: an approved picture's file is gone or altered; the folder can't be written; nothing is approved.
     """
     done = []
     for place, folder in occurrences(store, occurrence):
         decisions = read_decisions(folder)
-        reviewed = [(one, review_of(decisions.get(one.key, ()), one.sha256)) for one in pictures_of(folder, place)]
+        reviewed = [(one, review_of(decisions.get(one.key, ()), one.look)) for one in pictures_of(folder, place)]
         done.append(_export(place, folder, target / place.key, reviewed, by=by, at=at))
     if not any(one.files for one in done):
         where = occurrence or "any occurrence"
@@ -111,13 +115,14 @@ def _export(
     made = [(picture, review) for picture, review in reviewed if picture.sidecar["status"] == GENERATED]
     real = [(picture, review) for picture, review in made if not picture.sidecar["preview"]]
     names = file_names([picture for picture, _ in real])
+    unasked = _needs_no_approval(source)
     for picture, review in real:
         name = names[picture.key]
-        if review.state in (APPROVED, EXPORTED):
+        if review.state in (APPROVED, EXPORTED) or (unasked and review.state == PENDING):
             _copy(picture, target / name)
             rows.append(_row(picture, review, name))
-            if review.state == APPROVED:
-                note = Decision(picture.key, EXPORTED, by, at.isoformat(), f"to {target / name}", picture.sha256)
+            if review.state != EXPORTED and not _handed_over(picture, review):
+                note = Decision(picture.key, EXPORTED, by, at.isoformat(), f"to {target / name}", picture.look)
                 record_decision(picture.folder, note)
             continue
         pending += review.state != REJECTED
@@ -128,6 +133,18 @@ def _export(
         write_bytes(target / MANIFEST, _csv(rows))
     files, previews = tuple(row["file"] for row in rows), len(made) - len(real)
     return OccurrenceExport(place, source, target, files, pending, tuple(sorted(withdrawn)), previews)
+
+
+def _needs_no_approval(folder: UPath) -> bool:
+    """The brief said `approval: none`."""
+    plan = find_plan(folder / "plan.parquet")
+    return plan is not None and plan.approval == "none"
+
+
+def _handed_over(picture: OnFile, review: Review) -> bool:
+    """It was exported without an approval before: that is noted once."""
+    noted = any(one.verdict == EXPORTED and one.picture_sha256 == picture.look for one in review.history)
+    return review.state == PENDING and noted
 
 
 def _copy(picture: OnFile, target: UPath) -> None:
@@ -152,16 +169,15 @@ def _copy(picture: OnFile, target: UPath) -> None:
 def _row(picture: OnFile, review: Review, name: str) -> dict[str, Any]:
     asked, file = picture.sidecar["variant"], picture.sidecar["picture"]
     wanted, size = (asked["width"], asked["height"]), (file["width"], file["height"])
-    approved = review.last
-    assert approved is not None
+    approved = review.last if review.state != PENDING else None
     return {
         "file": name,
         "campaign": picture.occurrence.campaign,
         "occurrence": picture.occurrence.name,
         "key": picture.key,
         "model": picture.sidecar["model"],
-        "approved_by": approved.by,
-        "approved_at": approved.at,
+        "approved_by": approved.by if approved else "",
+        "approved_at": approved.at if approved else "",
         "note": "" if size == wanted else f"the placement asks for {wanted[0]} x {wanted[1]}",
         **{name: asked[name] for name in ("product", "sku", "scene", "placement", "locale", "number")},
         **{name: file[name] for name in ("width", "height", "mime", "bytes", "sha256")},

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from mmrag_pipeline.embedding.model import Encoder
 from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.search import SearchRequest, items, search, spread
 from mmrag_pipeline.index.status import product_lines
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class MilvusReferenceFinder:
@@ -18,11 +26,32 @@ class MilvusReferenceFinder:
         self._encoder = encoder
 
     def by_text(self, text: str, *, product_line: str | None, min_score: float | None, limit: int) -> list[Hit]:
-        request = SearchRequest(text=text, where=Filter(product_line=product_line), min_score=min_score, k=limit)
-        return search(self._milvus, self._encoder, request)
+        return self._search(SearchRequest(text=text, k=limit), product_line, min_score)
+
+    def by_picture(
+        self, image: Image.Image, text: str | None, *, product_line: str | None, min_score: float | None, limit: int
+    ) -> list[Hit]:
+        return self._search(SearchRequest(text=text, image=image, k=limit), product_line, min_score)
 
     def by_sku(self, sku: str, *, product_line: str | None, limit: int) -> list[Hit]:
-        return spread(self._milvus, items(self._milvus, sku=sku, product_line=product_line, limit=limit))
+        return items(self._milvus, sku=sku, product_line=product_line, limit=limit)
+
+    def views(
+        self, sku: str, *, product_line: str, text: str | None, image: Image.Image | None, limit: int
+    ) -> list[Hit]:
+        where = Filter(sku=sku, product_line=product_line)
+        return search(self._milvus, self._encoder, SearchRequest(text=text, image=image, where=where, k=limit))
+
+    def by_filter(self, where: Filter) -> list[Hit]:
+        named = {"sku": where.sku, "product_line": where.product_line, "drop": where.drop, "tags": where.tags}
+        return items(self._milvus, **named, limit=sys.maxsize)
+
+    def spread(self, hits: Sequence[Hit]) -> list[Hit]:
+        return spread(self._milvus, hits)
 
     def product_lines(self) -> list[str]:
         return product_lines(self._milvus)
+
+    def _search(self, request: SearchRequest, product_line: str | None, min_score: float | None) -> list[Hit]:
+        request = replace(request, where=Filter(product_line=product_line), min_score=min_score)
+        return search(self._milvus, self._encoder, request)

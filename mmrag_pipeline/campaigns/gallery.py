@@ -35,7 +35,7 @@ from mmrag_pipeline.campaigns.plan_table import find_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.replacements import MAX_REPLACEMENTS, replacements_left
 from mmrag_pipeline.campaigns.scores import Scores, scores_of
-from mmrag_pipeline.campaigns.sidecar import AMBIGUOUS, GENERATED, PREVIEW_PREFIX, is_whole, read_sidecar
+from mmrag_pipeline.campaigns.sidecar import AMBIGUOUS, GENERATED, PREVIEW_PREFIX, is_whole, look_of, read_sidecar
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import write_bytes
 
@@ -79,6 +79,7 @@ class Entry:
     made_at: str
     file: str
     warnings: tuple[str, ...]
+    origin: str
     references: tuple[tuple[Reference, str], ...]
     """Each with the id of its thumbnail on the page, "" where the file is gone."""
 
@@ -205,18 +206,28 @@ def _entry(
         picture_of=picture_of,
         size=f"{picture['width']} x {picture['height']}" if picture else f"{variant.width} x {variant.height}",
         scores=scores_of(sidecar) if picture else None,
-        review=review_of(decisions, picture.get("sha256", "")),
+        review=review_of(decisions, look_of(sidecar) if picture else ""),
         successor=successors.get(variant.key, ""),
         successors_left=replacements_left(plan.variants, variant),
         usd=cost.get("usd", 0.0) + cost.get("earlier_usd", 0.0),
         made_at=sidecar.get("created_at", "")[:16].replace("T", " "),
         file=picture.get("file", ""),
         warnings=tuple(sidecar.get("warnings", ())),
+        origin=_origin(sidecar.get("provenance") or {}) if picture else "",
         references=tuple(
             (reference, f"r-{reference.sha256[:16]}" if thumbs[reference.sha256] else "")
             for reference in variant.references
         ),
     )
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    """What the credentials inside the file say; it was read when it was signed, and is byte for byte that file."""
+    if not provenance:
+        return "no content credentials: run campaign_images again"
+    count = len(provenance["ingredients"])
+    sources = f"{count} reference{'' if count == 1 else 's'}"
+    return f"{provenance['digital_source_type']} from {sources}, signed by {provenance['signer']}"
 
 
 def _thumb(references: ReferencePictures, sha256: str) -> str:

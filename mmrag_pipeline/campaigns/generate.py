@@ -12,12 +12,14 @@ from upath import UPath
 from mmrag_pipeline.campaigns.backends.base import ImageBackend
 from mmrag_pipeline.campaigns.backends.batches import BatchService
 from mmrag_pipeline.campaigns.batch_collect import DEADLINE, collect_batches
+from mmrag_pipeline.campaigns.finishing.finisher import Finisher
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.maker import PictureMaker
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PictureOutcome, PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.prices import Prices
+from mmrag_pipeline.campaigns.provenance import Credentials, credentials_in_force
 from mmrag_pipeline.campaigns.rate import SharedRate
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.registry import image_model
@@ -49,12 +51,16 @@ def make_pictures(
     batches: BatchService | None = None,
     batch_deadline: timedelta = DEADLINE,
     prices: Prices = Prices(),  # noqa: B008 - frozen
+    credentials: Credentials | None = None,
 ) -> PicturesReport:
     """Make what is missing of a plan under `folder` (the occurrence's folder), `threads` pictures at a time.
 
     `threads` is by default 4 where the backend waits for somebody else, and 1 where it computes here. Outcomes
     come in the order of the plan. Once one thread has met an end (quota, nobody there, a wrong key, overload that does
     not end), no thread sends anything new; what was sent already is waited for and kept.
+
+    Pictures are signed with `credentials`, by default those made for development beside the ledger. What is there is
+    finished anew, for nothing, where its logo, lines, size or certificate is no longer that of the plan.
 
     One run at a time works on an occurrence: two ticks that overlap would otherwise pay for the same keys
     twice. A call whose outcome nobody knows counts as spent, and its variant is only asked for again with
@@ -63,7 +69,8 @@ def make_pictures(
     What `batches` has made is taken first, and what it still makes is left to it; see batch_collect.py.
 
     Raises:
-        UserError: no picture can be made at all (key, model, plan made for another backend); nothing is lost.
+        UserError: no picture can be made at all (key, model, certificate, plan made for another backend); nothing is
+            lost.
         Unavailable: another run still works on this occurrence after `lock_wait_s` seconds.
     """
     with at_work(
@@ -81,6 +88,7 @@ def make_pictures(
         retry_ambiguous=retry_ambiguous,
         rate=rate,
         prices=prices,
+        credentials=credentials,
     ) as maker:
         known = collect_batches(maker, service=batches, deadline=batch_deadline) if backend.info.paid else {}
         at_once = threads or (PAID_THREADS if backend.info.paid else 1)
@@ -105,6 +113,7 @@ def at_work(
     retry_ambiguous: bool = False,
     rate: SharedRate | None = None,
     prices: Prices = Prices(),  # noqa: B008 - frozen
+    credentials: Credentials | None = None,
 ) -> Iterator[PictureMaker]:
     """Hold an occurrence and tidy it up: nobody else pays for its pictures meanwhile. See make_pictures."""
     if (backend.info.name, backend.info.version) != (plan.backend, plan.backend_version):
@@ -115,8 +124,14 @@ def at_work(
             "occurrence again."
         )
     images = folder / "images"
+    finisher = Finisher(
+        plan,
+        references=references,
+        credentials=credentials or credentials_in_force(None, None, ledger=ledger.path),
+    )
     with hold_occurrence(ledger.path, campaign=plan.campaign, occurrence=plan.occurrence, wait_s=lock_wait_s):
         _tidy(images, plan)
+        _tidy(folder / "originals", plan)
         _tidy(references.folder, plan)
         turns = Turns(rate)
         model = prices.of(image_model(plan.model))
@@ -134,6 +149,7 @@ def at_work(
             retry_ambiguous,
             turns,
             model,
+            finisher,
         )
 
 

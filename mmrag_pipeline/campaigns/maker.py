@@ -1,19 +1,17 @@
 """One variant -> its picture, made and paid for once. Running a whole plan is generate.py's work.
 
-Order of every picture: money reserved, call, picture written, sidecar written (the commit), money settled.
-Killed between any two of these, the next run finds out from the files and the ledger what is left to do.
+Order of every picture: money reserved, call, original written, finished picture written, sidecar written (the commit),
+money settled. Killed between any two of these, the next run finds out from the files and the ledger what is left to do;
+from the original on, that costs nothing more.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.base import (
@@ -28,7 +26,17 @@ from mmrag_pipeline.campaigns.backends.base import (
     Throttled,
     Unreachable,
 )
+from mmrag_pipeline.campaigns.finishing.finisher import Finished, Finisher
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger, Refused, Reservation
+from mmrag_pipeline.campaigns.originals import (
+    FORMATS,
+    Original,
+    find_original,
+    opened_original,
+    picture_of,
+    read_original,
+    remove_leftovers,
+)
 from mmrag_pipeline.campaigns.outcomes import Cause, PictureOutcome, Result
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.purse import Purse
@@ -40,19 +48,16 @@ from mmrag_pipeline.campaigns.sidecar import (
     AMBIGUOUS,
     BLOCKED,
     GENERATED,
-    Picture,
     is_whole,
     read_sidecar,
+    sidecar_path,
     stem,
     write_sidecar,
 )
 from mmrag_pipeline.campaigns.turns import Stopped, Turns
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.store import write_bytes
+from mmrag_pipeline.store import write_bytes, write_json
 
-MIMES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
-RATIO_TOLERANCE = 0.03
 NOT_ANSWERED = ("failed", "skipped_budget")
 STATUSES: dict[str, Result] = {"blocked": "blocked", "empty": "no_image", "disabled": "failed"}
 """What an answer without a picture is in the sidecar and in the report; only `blocked` is final."""
@@ -76,20 +81,28 @@ class PictureMaker:
     turns: Turns
     model: ImageModel
     """With the prices in force."""
+    finisher: Finisher
     purse: Purse = field(default_factory=Purse)
     batch_job: str | None = None
+
+    @property
+    def originals(self) -> UPath:
+        return self.images.parent / "originals"
 
     def make(self, variant: Variant) -> PictureOutcome:
         """What is there already, or else the picture, asked for as often as the policy allows; each try is reserved
         before it is sent and settled after.
 
         Raises:
-            UserError: no request can go through.
+            UserError: no request can go through, or no picture be signed.
         """
         if found := self.existing(variant):
             return found
         if self.turns.stopped:
             return self.not_tried(variant)
+        self.finisher.require_signature()
+        for folder in (self.originals, self.images):
+            remove_leftovers(folder, stem(self.plan, variant))
         request, tries = request_for(self.plan, variant, self.references), Tries(self.retries)
         outcome = None
         while outcome is None or (not self.turns.stopped and tries.may_ask_again(outcome.cause)):
@@ -117,18 +130,16 @@ class PictureMaker:
         if sidecar and sidecar["status"] == BLOCKED:
             self._settle_late(variant, sidecar)
             return self._outcome(variant, "blocked", sidecar["reason"], cause="blocked")
-        if sidecar and sidecar["status"] == GENERATED and is_whole(self.images, sidecar):
+        if sidecar and sidecar["status"] == GENERATED and (found := self._kept(variant, sidecar)):
             self._settle_late(variant, sidecar)
-            return self._outcome(variant, "skipped_existing", file=sidecar["picture"]["file"])
+            return found
         if sidecar and sidecar["status"] == AMBIGUOUS:
             self._settle_late(variant, sidecar)
             final = (
                 None if self.retry_ambiguous else self._outcome(variant, "failed", sidecar["reason"], cause="ambiguous")
             )
             return self._adopt(variant, sidecar) or final
-        if not sidecar or sidecar["status"] != GENERATED:
-            return self._adopt(variant, sidecar)
-        return None
+        return self._adopt(variant, sidecar)
 
     def not_tried(self, variant: Variant) -> PictureOutcome:
         """A variant that the run stopped before."""
@@ -195,10 +206,10 @@ class PictureMaker:
         reservation: Reservation | None,
         *,
         requests: int,
-        seed_sent: int,
+        seed_sent: int | None,
     ) -> PictureOutcome:
-        """All that follows an answer: picture, sidecar, settlement. Until it is settled, taking the same answer again
-        ends the same.
+        """Keep an answer: original, finished picture, sidecar, settlement. Until it is settled, taking the same answer
+        again ends the same.
         """
         usd, estimated = _cost(result, reservation)
         if isinstance(result, NoImage):
@@ -218,37 +229,81 @@ class PictureMaker:
             )
             self._settle(reservation, status, usd, requests, estimated=estimated, detail=result.reason)
             return self._outcome(variant, status, result.reason, requests=requests, usd=usd, cause=result.kind)
-        picture = _picture(stem(self.plan, variant), result.picture, result.format, result.width, result.height)
-        write_bytes(self.images / picture.file, result.picture)
-        self._commit(variant, picture, reservation, requests, usd, estimated, result, seed_sent=seed_sent)
+        name = stem(self.plan, variant)
+        vouched = picture_of(name, result.picture, result.format, result.width, result.height)
+        original = Original(vouched, result.picture)
+        write_bytes(self.originals / original.picture.file, original.data)
+        finished = self._finish(variant, original)
+        self._commit(variant, original, finished, reservation, requests, usd, estimated, result, seed_sent=seed_sent)
         self._settle(reservation, GENERATED, usd, requests, estimated=estimated)
         retires = result.answer.retires or ""
-        return self._outcome(variant, "made", file=picture.file, requests=requests, usd=usd, retires=retires)
+        return self._outcome(variant, "made", file=finished.picture.file, requests=requests, usd=usd, retires=retires)
+
+    def _kept(self, variant: Variant, sidecar: dict[str, Any]) -> PictureOutcome | None:
+        """A committed picture, finished anew where its file is gone or altered, or its finish is not today's."""
+        whole = is_whole(self.images, sidecar)
+        if whole and self.finisher.is_current(variant, sidecar):
+            return self._outcome(variant, "skipped_existing", file=sidecar["picture"]["file"])
+        original = read_original(self.originals, sidecar)
+        if original is None and whole and "original" not in sidecar:
+            # Earlier versions finished nothing: what they wrote is what was paid for.
+            file = self.images / sidecar["picture"]["file"]
+            original = opened_original(file.stem, file.read_bytes(), FORMATS[sidecar["picture"]["mime"]])
+            write_bytes(self.originals / file.name, original.data)
+        if original is not None and self.finisher.fits(variant, original):
+            return self._finish_again(variant, sidecar, original)
+        if whole and self.backend.info.paid:
+            reason = "its original is gone or was altered, so it keeps the logo, lines and size that it has."
+            return self._outcome(variant, "skipped_existing", reason, file=sidecar["picture"]["file"])
+        return None
+
+    def _finish_again(self, variant: Variant, sidecar: dict[str, Any], original: Original) -> PictureOutcome:
+        finished = self._finish(variant, original)
+        before = (sidecar.get("finish") or {}).get("warnings", [])
+        content = {
+            **sidecar,
+            "picture": asdict(finished.picture),
+            "original": asdict(original.picture),
+            "finish": finished.finish,
+            "provenance": finished.provenance,
+            "warnings": [said for said in sidecar["warnings"] if said not in before] + finished.warnings,
+        }
+        write_json(sidecar_path(self.images, self.plan, variant), content)
+        return self._outcome(variant, "skipped_existing", file=finished.picture.file, refinished=True)
+
+    def _finish(self, variant: Variant, original: Original) -> Finished:
+        finished = self.finisher.finish(variant, original)
+        write_bytes(self.images / finished.picture.file, finished.data)
+        return finished
 
     def _adopt(self, variant: Variant, sidecar: dict[str, Any] | None) -> PictureOutcome | None:
-        """A picture that was paid for and written by a run that died before its sidecar: keep it, don't pay
-        again.
+        """A picture that was paid for and written by a run that died before its sidecar, or whose sidecar is lost: keep
+        it, don't pay again.
         """
-        reservation = self.ledger.open(variant.key) if self.backend.info.paid else None
-        if reservation is None or (sidecar and reservation.id <= (sidecar["reservation"] or 0)):
+        if not self.backend.info.paid:
             return None
-        for format_, suffix in SUFFIXES.items():
-            file = self.images / f"{stem(self.plan, variant)}.{suffix}"
-            if not file.exists():
-                continue
-            data = file.read_bytes()
-            with Image.open(io.BytesIO(data)) as image:
-                size = image.size
-            picture = _picture(stem(self.plan, variant), data, format_, *size)
-            self._commit(variant, picture, reservation, 1, reservation.usd, True, None)
-            self._settle(reservation, GENERATED, reservation.usd, 1, estimated=True, detail="recovered after a crash")
-            return self._outcome(variant, "skipped_existing", file=picture.file)
-        return None
+        reservation = self.ledger.open(variant.key)
+        if sidecar and (reservation is None or reservation.id <= (sidecar["reservation"] or 0)):
+            return None
+        original = find_original(self.originals, stem(self.plan, variant))
+        if original is None:
+            return None
+        usd = reservation.usd if reservation else self._settled_usd(variant)
+        finished = self._finish(variant, original)
+        self._commit(variant, original, finished, reservation, 1, usd, True, None)
+        self._settle(reservation, GENERATED, usd, 1, estimated=True, detail="recovered after a crash")
+        return self._outcome(variant, "skipped_existing", file=finished.picture.file, refinished=True)
+
+    def _settled_usd(self, variant: Variant) -> float:
+        """What the last attempt cost: all that is known of a picture whose sidecar is lost."""
+        attempts = self.ledger.attempts(variant.key)
+        return float(attempts[-1]["settled_micro_usd"] or 0) / 1e6 if attempts else 0.0
 
     def _commit(
         self,
         variant: Variant,
-        picture: Picture,
+        original: Original,
+        finished: Finished,
         reservation: Reservation | None,
         requests: int,
         usd: float,
@@ -256,9 +311,6 @@ class PictureMaker:
         result: Ok | None,
         seed_sent: int | None = None,
     ) -> None:
-        got, wanted = picture.width / picture.height, variant.width / variant.height
-        off = abs(got / wanted - 1) > RATIO_TOLERANCE
-        size = f"{picture.width} x {picture.height}"
         self._note(
             variant,
             GENERATED,
@@ -268,9 +320,12 @@ class PictureMaker:
             usd=usd,
             estimated=estimated,
             result=result,
-            picture=picture,
+            picture=finished.picture,
+            original=original.picture,
+            finish=finished.finish,
+            provenance=finished.provenance,
             images_returned=result.images_returned if result else 1,
-            warnings=[f"asked for {variant.aspect_ratio}, the picture is {size}"] if off else [],
+            warnings=finished.warnings,
             recovered=result is None,
             seed_sent=seed_sent,
         )
@@ -356,11 +411,6 @@ def _cause(error: BackendError) -> Cause:
             return "throttled"
         case _:
             return "rejected"
-
-
-def _picture(name: str, data: bytes, format_: str, width: int, height: int) -> Picture:
-    digest = hashlib.sha256(data).hexdigest()
-    return Picture(f"{name}.{SUFFIXES[format_]}", digest, len(data), MIMES[format_], width, height)
 
 
 def _cost(result: Ok | NoImage, reservation: Reservation | None) -> tuple[float, bool]:

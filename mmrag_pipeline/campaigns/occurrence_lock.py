@@ -20,7 +20,8 @@ def hold_occurrence(ledger_path: str, *, campaign: str, occurrence: str, wait_s:
 
     locks = os.path.join(os.path.dirname(ledger_path), "locks")
     os.makedirs(locks, exist_ok=True)
-    lock = filelock.FileLock(os.path.join(locks, f"{campaign}.{occurrence}.lock"))
+    name = f"{campaign}.{occurrence}".replace("/", ".")  # one on demand lies in a folder of its day
+    lock = filelock.FileLock(os.path.join(locks, f"{name}.lock"))
     try:
         held = lock.acquire(timeout=wait_s)
     except filelock.Timeout:

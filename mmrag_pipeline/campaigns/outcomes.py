@@ -20,7 +20,7 @@ Cause = Literal[
 @dataclass(frozen=True)
 class PictureOutcome:
     """What became of one variant in this run. `usd` counts what this run spent on it; `retires` is when the model
-    does, if its answer said so.
+    does, if its answer said so; `refinished`: it was there, and was finished anew from its original, for nothing.
     """
 
     key: str
@@ -32,6 +32,7 @@ class PictureOutcome:
     usd: float = 0.0
     cause: Cause = ""
     retires: str = ""
+    refinished: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class PicturesReport:
     def ambiguous(self) -> int:
         """Variants whose last call may have been billed without an answer."""
         return sum(outcome.cause == "ambiguous" for outcome in self.outcomes)
+
+    @property
+    def refinished(self) -> int:
+        """Pictures that were finished anew from their originals."""
+        return sum(outcome.refinished for outcome in self.outcomes)
 
     @property
     def reasons(self) -> dict[str, int]:

@@ -10,18 +10,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product as combinations
+from typing import TYPE_CHECKING
 
 from mmrag_pipeline.campaigns.backends.base import BackendInfo, backend_info
 from mmrag_pipeline.campaigns.brief import Brief, Placement, Product, Scene
+from mmrag_pipeline.campaigns.finishing.check import final_size, finishing_of, overlay_mistakes
+from mmrag_pipeline.campaigns.finishing.recipe import Finishing
 from mmrag_pipeline.campaigns.keys import idempotency_key, seed_of
 from mmrag_pipeline.campaigns.prices import Prices
-from mmrag_pipeline.campaigns.prompts import SYSTEM, Facts, reference_label, render_prompt
-from mmrag_pipeline.campaigns.references import MIME, ReferencePictures
+from mmrag_pipeline.campaigns.prompts import Facts, reference_label, render_prompt, style_label, system_instruction
+from mmrag_pipeline.campaigns.references import MIME, EncodedReference, ReferencePictures
 from mmrag_pipeline.campaigns.registry import ImageModel, image_model
-from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, require_product_lines, select
+from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, expand, require_product_lines, select
 from mmrag_pipeline.campaigns.tokens import text_tokens
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.media.decode import MediaError
+from mmrag_pipeline.media.decode import MediaError, open_picture
+from mmrag_pipeline.media.likeness import look_of, near_duplicates
+from mmrag_pipeline.media.rules import Limits
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 TEMPERATURE = 1.0
 
@@ -29,7 +37,7 @@ TEMPERATURE = 1.0
 @dataclass(frozen=True)
 class Reference:
     """A reference of one variant. `sha256` is that of the bytes that will be sent; `score` None where a sku
-    chose it.
+    chose it. `role` is product or style; what lies outside of the library has no `media_id` and no `drop`.
     """
 
     order: int
@@ -117,6 +125,8 @@ class CampaignPlan:
     budget_usd_per_occurrence: float | None
     variants: tuple[Variant, ...]
     left_out: tuple[LeftOut, ...]
+    finishing: Finishing = Finishing()  # noqa: RUF009 - frozen
+    approval: str = "required"
     mode: str = "online"
     """`batch` where its pictures are ordered in batches; only a paid backend has them."""
 
@@ -138,8 +148,8 @@ class CampaignPlan:
     def is_for(self, brief: Brief, *, backend_name: str, model: str) -> bool:
         """Whether planning this brief again could only repeat this plan or choose other references.
 
-        Budget and schedule may differ (see `with_budget_of`). A plan without a variant is for nothing: the
-        media it lacked may be there now, and no picture of it can have been paid.
+        Budget, schedule and finish may differ (see `with_budget_of`, `with_finish_of`). A plan without a variant is for
+        nothing: the media it lacked may be there now, and no picture of it can have been paid.
         """
         backend = backend_info(brief.backend or backend_name)
         return (
@@ -150,12 +160,26 @@ class CampaignPlan:
         )
 
     def with_budget_of(self, brief: Brief) -> CampaignPlan:
-        """The same plan with the brief's budget and mode of today: a raised cap needs no new plan."""
+        """The same plan with the brief's budget, approval and mode of today: a raised cap needs no new plan."""
         return replace(
             self,
             budget_usd=brief.budget_usd,
             budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
             mode=mode_of(brief, backend_info(self.backend)),
+            approval=brief.approval,
+        )
+
+    def with_finish_of(self, brief: Brief) -> CampaignPlan:
+        """The same plan with the brief's logo, lines and final sizes of today: what is paid for is finished anew."""
+        model = image_model(self.model)
+        sizes = {placement.name: final_size(placement, model) for placement in brief.placements}
+        return replace(
+            self,
+            finishing=finishing_of(brief),
+            variants=tuple(
+                replace(variant, width=sizes[variant.placement][0], height=sizes[variant.placement][1])
+                for variant in self.variants
+            ),
         )
 
 
@@ -175,7 +199,7 @@ def plan_campaign(
 
     Raises:
         UserError: unknown backend, model, product line, ratio or size; a retired model on a paid backend;
-            a scene that can't be filled in.
+            a scene that can't be filled in; an overlay without words for a locale or room for them.
     """
     backend = backend_info(brief.backend or backend_name)
     chosen_model = prices.of(image_model(brief.model or model))
@@ -186,16 +210,23 @@ def plan_campaign(
         chosen_model.require(
             ratio=placement.aspect_ratio,
             size=placement.image_size,
-            references=brief.references.max_per_product,
+            references=brief.references.most,
             where=f"campaign {brief.campaign}: placements[{at}]",
         )
+    if mistakes := overlay_mistakes(brief, chosen_model):
+        raise UserError(f"campaign {brief.campaign}: {mistakes[0]}")
     require_product_lines(brief.products, finder, brief.campaign)
+    expansion = expand(brief.products, finder)
+    style = [(name, pictures.keep(_beside(brief, name))) for name in brief.references.style]
     variants: list[Variant] = []
-    left_out: list[LeftOut] = []
-    for product in brief.products:
-        selection = select(product, finder, wanted=brief.references.max_per_product)
-        references, unreadable = _references(selection.candidates, pictures, brief.references.max_per_product)
-        if references:
+    left_out = [LeftOut(product, reason) for product, reason in expansion.left_out]
+    for product in expansion.products:
+        image = _beside(brief, product.image) if product.image else None
+        wanted = brief.references.max_per_product
+        selection = select(product, finder, policy=brief.references, image=image, wanted=wanted)
+        found, unreadable = read_candidates(selection.candidates, pictures, wanted)
+        if found:
+            references = product_references(found, of=len(found) + len(style)) + _style_references(style, len(found))
             layout = _Layout(brief, occurrence, product, references, selection.candidates[0], backend, chosen_model)
             variants += layout.variants()
             said = f"{len(references)} references"
@@ -221,6 +252,8 @@ def plan_campaign(
         budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
         variants=tuple(variants),
         left_out=tuple(left_out),
+        finishing=finishing_of(brief),
+        approval=brief.approval,
         mode=mode,
     )
 
@@ -239,28 +272,42 @@ def mode_of(brief: Brief, backend: BackendInfo) -> str:
     return brief.mode if backend.paid else "online"
 
 
-def _references(
+def read_candidates(
     candidates: tuple[Chosen, ...], pictures: ReferencePictures, wanted: int
-) -> tuple[tuple[Reference, ...], str]:
-    """The first `wanted` candidates that can be read and differ, and why the last unreadable one could not
-    be.
+) -> tuple[list[tuple[Chosen, EncodedReference]], str]:
+    """The first `wanted` candidates that can be read and don't look the same, and why the last unreadable one could
+    not be.
     """
-    encoded, unreadable = [], ""
+    found: list[tuple[Chosen, EncodedReference]] = []
+    looks: list[bytes] = []
+    sizes: list[int] = []
+    unreadable = ""
     for chosen in candidates:
-        if len(encoded) == wanted:
+        if len(found) == wanted:
             break
         try:
-            picture = pictures.prepare(chosen.hit)
+            picture = pictures.open(chosen.hit)
         except (MediaError, UserError, FileNotFoundError, PermissionError) as error:
             unreadable = f"{chosen.hit.drop}/{chosen.hit.path}: {error}"
             continue
-        if picture.sha256 not in {other.sha256 for _, other in encoded}:
-            encoded.append((chosen, picture))
+        look, size = look_of(picture), picture.width * picture.height
+        if near_duplicates([*looks, look], [*sizes, size]):
+            continue
+        encoded = pictures.keep(picture)
+        if encoded.sha256 not in {other.sha256 for _, other in found}:
+            found.append((chosen, encoded))
+            looks.append(look)
+            sizes.append(size)
+    return found, unreadable
+
+
+def product_references(found: list[tuple[Chosen, EncodedReference]], *, of: int) -> tuple[Reference, ...]:
+    """The first references of a request that has `of` of them."""
     return tuple(
         Reference(
             order=order,
             role="product",
-            label=reference_label(order, len(encoded)),
+            label=reference_label(order, of),
             media_id=chosen.hit.media_id,
             product_line=chosen.hit.product_line,
             drop=chosen.hit.drop,
@@ -275,8 +322,42 @@ def _references(
             height=picture.height,
             bytes=len(picture.data),
         )
-        for order, (chosen, picture) in enumerate(encoded, 1)
-    ), unreadable
+        for order, (chosen, picture) in enumerate(found, 1)
+    )
+
+
+def given_reference(name: str, picture: EncodedReference, *, role: str, label: str, order: int) -> Reference:
+    """A picture that lies outside of the library."""
+    return Reference(
+        order=order,
+        role=role,
+        label=label,
+        media_id="",
+        product_line="",
+        drop="",
+        path=name,
+        frame_ms=None,
+        sku="",
+        title=name,
+        score=None,
+        sha256=picture.sha256,
+        mime=MIME,
+        width=picture.width,
+        height=picture.height,
+        bytes=len(picture.data),
+    )
+
+
+def _style_references(style: list[tuple[str, EncodedReference]], after: int) -> tuple[Reference, ...]:
+    of = after + len(style)
+    return tuple(
+        given_reference(name, picture, role="style", label=style_label(order, of), order=order)
+        for order, (name, picture) in enumerate(style, after + 1)
+    )
+
+
+def _beside(brief: Brief, name: str) -> Image.Image:
+    return open_picture(brief.file(name), Limits())
 
 
 @dataclass(frozen=True)
@@ -301,6 +382,8 @@ class _Layout:
         brief, product, references = self.brief, self.product, self.references
         hit = self.best.hit
         facts = Facts(hit.title or "", hit.sku or "", hit.product_line, tuple(hit.tags))
+        style = sum(reference.role == "style" for reference in references)
+        system = system_instruction(style=style)
         try:
             prompt = render_prompt(
                 brief,
@@ -309,7 +392,8 @@ class _Layout:
                 facts=facts,
                 placement=placement,
                 locale=locale,
-                references=len(references),
+                references=len(references) - style,
+                style=style,
             )
         except ValueError as error:
             raise UserError(f"campaign {brief.campaign}: scene {scene.name} for {product.id}: {error}.") from None
@@ -322,16 +406,17 @@ class _Layout:
             locale,
             number,
         )
-        seed = seed_of(*coordinates)
+        fixed = (brief.campaign, *coordinates[2:])
+        seed = seed_of(*(fixed if brief.seed == "fixed" else coordinates))
         price = self.model.price(placement.image_size, references=len(references))
-        size = placement.pixels or self.model.pixels(placement.aspect_ratio, placement.image_size)
+        size = final_size(placement, self.model)
         shape = {
             "coordinates": coordinates,
             "backend": [self.backend.name, self.backend.version],
             "model": self.model.id,
             "template": prompt.template_sha256,
             "prompt": prompt.text,
-            "system": SYSTEM,
+            "system": system,
             "references": [[r.media_id, r.role, r.order, r.label, r.sha256, r.mime] for r in references],
             "generation": [placement.aspect_ratio, placement.image_size, seed, TEMPERATURE],
         }
@@ -342,7 +427,6 @@ class _Layout:
                 brief.message,
                 _palette(brief),
                 product.shown,
-                size,
                 round(price, 4),
                 captions,
             ]
@@ -362,7 +446,7 @@ class _Layout:
             height=size[1],
             excerpt=prompt.scene,
             prompt=prompt.text,
-            system_instruction=SYSTEM,
+            system_instruction=system,
             template_sha256=prompt.template_sha256,
             seed=seed,
             temperature=TEMPERATURE,
@@ -373,7 +457,7 @@ class _Layout:
                 placement.image_size,
                 references=len(references),
                 text_tokens=text_tokens(
-                    [SYSTEM, prompt.text, *(r.label for r in references)], references=len(references)
+                    [system, prompt.text, *(r.label for r in references)], references=len(references)
                 ),
             ),
         )

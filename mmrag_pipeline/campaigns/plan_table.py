@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 import pyarrow as pa
 from upath import UPath
 
+from mmrag_pipeline.campaigns.finishing.recipe import Finishing
 from mmrag_pipeline.campaigns.plan import CampaignPlan, LeftOut, Reference, Variant
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import read_table, write_table
@@ -30,6 +31,7 @@ PLAN_SCHEMA = pa.schema(
 
 def to_table(plan: CampaignPlan) -> pa.Table:
     header = {k: v for k, v in asdict(plan).items() if k != "variants"}
+    header["finishing"] = plan.finishing.to_json()
     rows = [asdict(variant) for variant in plan.variants]
     table = pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
     return table.replace_schema_metadata({_HEADER: json.dumps(header, sort_keys=True, ensure_ascii=False)})
@@ -38,6 +40,7 @@ def to_table(plan: CampaignPlan) -> pa.Table:
 def from_table(table: pa.Table) -> CampaignPlan:
     header = json.loads(table.schema.metadata[_HEADER])
     header["palette"] = tuple((words, hex_) for words, hex_ in header["palette"])
+    header["finishing"] = Finishing.from_json(header.get("finishing"))
     header["left_out"] = tuple(LeftOut(**entry) for entry in header["left_out"])
     variants = tuple(
         Variant(**{**row, "references": tuple(Reference(**entry) for entry in row["references"])})

@@ -16,6 +16,9 @@ from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.library import Drop, MediaLibrary
+from mmrag_pipeline.media.pictures import load_picture
+from mmrag_pipeline.media.rules import Limits
 from mmrag_pipeline.store import write_bytes
 
 if TYPE_CHECKING:
@@ -45,6 +48,15 @@ def encode_reference(image: Image.Image) -> EncodedReference:
     return EncodedReference(data, hashlib.sha256(data).hexdigest(), *small.size)
 
 
+def hit_opener(library: MediaLibrary, limits: Limits) -> Callable[[Hit], Image.Image]:
+    """Opens the picture of a hit from the library."""
+
+    def load(hit: Hit) -> Image.Image:
+        return load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits)
+
+    return load
+
+
 class ReferencePictures:
     """Encodes the pictures of hits into `folder` (`<occurrence>/references/`) and hands the bytes out by
     hash.
@@ -60,9 +72,17 @@ class ReferencePictures:
 
     def prepare(self, hit: Hit) -> EncodedReference:
         """Encode one hit's picture and keep it."""
+        return self.keep(self.open(hit))
+
+    def open(self, hit: Hit) -> Image.Image:
+        """One hit's picture as the library has it."""
         if self._load is None:
             raise TypeError("these reference pictures were opened for reading only: pass `load`")
-        encoded = encode_reference(self._load(hit))
+        return self._load(hit)
+
+    def keep(self, picture: Image.Image) -> EncodedReference:
+        """Encode a picture, RGB and upright, and keep it."""
+        encoded = encode_reference(picture)
         path = self._path(encoded.sha256)
         if not path.exists():
             write_bytes(path, encoded.data)
@@ -87,3 +107,27 @@ class ReferencePictures:
 
     def _path(self, sha256: str) -> UPath:
         return self.folder / f"{sha256}.jpg"
+
+
+class ReferencesInMemory(ReferencePictures):
+    """The same without a file, for a plan that may come to nothing; `keep_in` writes them once it does not."""
+
+    def __init__(self, *, load: Callable[[Hit], Image.Image] | None = None):
+        super().__init__(UPath("memory:///never-written"), load=load)
+        self._kept: dict[str, bytes] = {}
+
+    def keep(self, picture: Image.Image) -> EncodedReference:
+        encoded = encode_reference(picture)
+        self._kept[encoded.sha256] = encoded.data
+        return encoded
+
+    def read(self, sha256: str) -> bytes:
+        return self._kept[sha256]
+
+    def keep_in(self, folder: UPath) -> ReferencePictures:
+        """Write what is not there yet into `folder`."""
+        written = ReferencePictures(folder)
+        for sha256, data in self._kept.items():
+            if not written._path(sha256).exists():
+                write_bytes(written._path(sha256), data)
+        return written

@@ -22,12 +22,14 @@ from mmrag_pipeline.campaigns.decisions import (
     review_of,
 )
 from mmrag_pipeline.campaigns.schedule import Occurrence
-from mmrag_pipeline.campaigns.sidecar import GENERATED, PREVIEW_PREFIX, is_whole
+from mmrag_pipeline.campaigns.sidecar import GENERATED, PREVIEW_PREFIX, is_whole, look_of
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import Store
 
 LEAST_DIGITS = 6
 MAX_REASON = 500
+ON_DEMAND = "on-demand"
+"""The campaign of single pictures: each has a folder of its own in that of its day."""
 _PREFIX = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},32}}")
 _SIDECAR = re.compile(rf"(?:{PREVIEW_PREFIX})?([0-9a-f]{{32}})\.json")
 
@@ -51,8 +53,13 @@ class OnFile:
     def sha256(self) -> str:
         return (self.sidecar.get("picture") or {}).get("sha256", "")
 
+    @property
+    def look(self) -> str:
+        """Hash of what is seen of it: decisions are about that."""
+        return look_of(self.sidecar)
+
     def review(self) -> Review:
-        return review_of(read_decisions(self.folder).get(self.key, ()), self.sha256)
+        return review_of(read_decisions(self.folder).get(self.key, ()), self.look)
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def decide(
         before = picture.review()
         stands = before.state == verdict or (verdict == APPROVED and before.state == EXPORTED)
         if not stands:
-            record_decision(picture.folder, Decision(picture.key, verdict, by, at.isoformat(), reason, picture.sha256))
+            record_decision(picture.folder, Decision(picture.key, verdict, by, at.isoformat(), reason, picture.look))
         done.append(Reviewed(picture, picture.review(), not stands))
     return done
 
@@ -149,6 +156,9 @@ def occurrences(store: Store, named: str | None = None) -> list[tuple[Occurrence
         for folder in campaign.iterdir() if campaign.is_dir() else ():
             if (folder / "images").exists():
                 found.append((Occurrence(campaign.name, folder.name), folder))
+            elif campaign.name == ON_DEMAND:
+                inner = [each for each in folder.iterdir() if (each / "images").exists()] if folder.is_dir() else []
+                found += [(Occurrence(campaign.name, f"{folder.name}/{each.name}"), each) for each in inner]
     return sorted(found, key=lambda one: one[0])
 
 

@@ -129,11 +129,11 @@ class _Space:
         self._of_product: dict[str, set[str]] = {}
         self._scenes_of: dict[str, set[str]] = {}
         for variant in plan.variants:
-            self._of_product.setdefault(variant.product, set()).update(r.sha256 for r in variant.references)
+            self._of_product.setdefault(variant.product, set()).update(own_of(variant))
             self._scenes_of.setdefault(variant.scene, set()).add(variant.excerpt)
 
     def scores(self, variant: Variant, sidecar: Mapping[str, Any], picture: np.ndarray, now: datetime) -> Scores:
-        own = {r.sha256 for r in variant.references}
+        own = own_of(variant)
         others = set().union(*self._of_product.values()) - self._of_product[variant.product]
         named = [text for scene, texts in self._scenes_of.items() if scene != variant.scene for text in texts]
         return Scores(
@@ -151,6 +151,11 @@ class _Space:
 
     def _known(self, hashes: Iterable[str]) -> list[np.ndarray]:
         return [self._references[sha256] for sha256 in sorted(hashes) if sha256 in self._references]
+
+
+def own_of(variant: Variant) -> set[str]:
+    """Hashes of the references that show the product."""
+    return {reference.sha256 for reference in variant.references if reference.role == "product"}
 
 
 def _current(sidecar: Mapping[str, Any], encoder: Encoder) -> bool:

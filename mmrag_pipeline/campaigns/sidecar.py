@@ -1,14 +1,15 @@
 """The JSON beside a picture, written last: a picture without a sidecar that vouches for it does not count.
 
 Every variant that was attempted has one; `generated` and `blocked` are final, `ambiguous` (it may have been billed)
-until somebody asks for it again. Its fields are facts 6.6; review, scores and signatures join them later under their
-own names.
+until somebody asks for it again. `picture` is the finished file, `original` the bytes that were paid for. Its fields
+are facts 6.6; review and scores join them later under their own names.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from upath import UPath
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.store import write_json
 
-VERSION = 1
+VERSION = 2
 GENERATED, BLOCKED, AMBIGUOUS = "generated", "blocked", "ambiguous"
 PREVIEW_PREFIX = "PREVIEW-"
 
@@ -62,6 +63,12 @@ def is_whole(images: UPath, sidecar: dict[str, Any]) -> bool:
     return hashlib.sha256(data).hexdigest() == picture.get("sha256")
 
 
+def look_of(sidecar: Mapping[str, Any]) -> str:
+    """Hash of what a person sees of a picture, "" without one: a picture that is only signed again looks the same."""
+    picture, finish = sidecar.get("picture") or {}, sidecar.get("finish") or {}
+    return finish.get("look_sha256") or picture.get("sha256", "")
+
+
 def write_sidecar(
     images: UPath,
     plan: CampaignPlan,
@@ -70,6 +77,9 @@ def write_sidecar(
     status: str,
     reason: str = "",
     picture: Picture | None = None,
+    original: Picture | None = None,
+    finish: dict[str, Any] | None = None,
+    provenance: dict[str, Any] | None = None,
     reservation: int | None = None,
     run_id: str,
     created_at: str,
@@ -96,6 +106,9 @@ def write_sidecar(
         "reason": reason,
         "preview": plan.backend == "preview",
         "picture": asdict(picture) if picture else None,
+        "original": asdict(original) if original else None,
+        "finish": finish,
+        "provenance": provenance,
         "campaign": plan.campaign,
         "occurrence": plan.occurrence,
         "backend": plan.backend,

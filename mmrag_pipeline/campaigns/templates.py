@@ -19,7 +19,7 @@ SAMPLE: Mapping[str, object] = {
     "product": {"name": "golden watch", "title": '"Golden watch"', "sku": '"W-1"', "product_line": "watches"},
     "placement": {"name": "feed", "aspect_ratio": "4:5"},
     "brand": {"tone": "calm", "palette": "warm gold and ivory"},
-    "campaign": {"title": "Golden hour", "objective": "sell", "message": "Time, well kept"},
+    "campaign": {"title": "Golden hour", "objective": "sell", "message": "Time, well kept", "audience": "all"},
     "locale": "en-GB",
 }
 

@@ -75,6 +75,8 @@ def resources() -> dg.Definitions:
                 vertex_project=settings.vertex_project,
                 vertex_location=settings.vertex_location,
                 batch_deadline_h=settings.batch_deadline_h,
+                c2pa_certificate=settings.c2pa_certificate,
+                c2pa_key=settings.c2pa_key,
             ),
             "briefs": BriefsResource(folder=settings.campaigns_root),
         }

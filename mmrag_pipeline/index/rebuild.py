@@ -167,8 +167,8 @@ def _gathering(
             named = ", ".join(lacking[:SHOWN_DROPS]) + (", ..." if len(lacking) > SHOWN_DROPS else "")
             raise UserError(
                 f"{len(lacking)} of {len(sources)} drops have pictures that have no vector of model {fingerprint} "
-                f"({named}): materialise clip_embeddings for them and run the nightly_reindex job again, what is "
-                f"live stays as it is."
+                f"({named}): materialise clip_embeddings for them (or run mmrag campaign index, where "
+                f"campaigns made them) and run the nightly_reindex job again, what is live stays as it is."
             ) from None
 
     def lacks(key: str) -> bool:

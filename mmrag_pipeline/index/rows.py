@@ -16,6 +16,7 @@ from mmrag_pipeline.index.digest import row_digests
 from mmrag_pipeline.index.schema import (
     DIGEST,
     FIELDS,
+    GENERATED,
     LIBRARY,
     MAX_BYTES,
     MAX_EXTRA_BYTES,
@@ -27,6 +28,7 @@ from mmrag_pipeline.index.schema import (
     cut,
 )
 from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest import generated_in
 
 Row = dict[str, Any]
 _COLUMNS = (
@@ -46,6 +48,7 @@ class WantedRows:
 
     def __init__(self, drop: Drop, manifest: pa.Table):
         self.drop = drop
+        self._origin = GENERATED if generated_in(manifest) else LIBRARY
         table = manifest.filter(pc.equal(manifest["status"], "ok")).select(_COLUMNS)
         first_seen = table["first_seen"].cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64())
         table = table.set_column(_COLUMNS.index("first_seen"), "first_seen", first_seen)
@@ -94,7 +97,7 @@ class WantedRows:
             "frame_ms": STILL if frame_ms is None else frame_ms,
             "width": values["width"] or 0,
             "height": values["height"] or 0,
-            "origin": LIBRARY,
+            "origin": self._origin,
             "sku": cut(values["sku"] or "", MAX_BYTES["sku"]),
             "title": cut(values["title"] or "", MAX_BYTES["title"]),
             "ingested_at": values["first_seen"],

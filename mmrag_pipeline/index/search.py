@@ -156,6 +156,7 @@ def items(
     sku: str | None = None,
     product_line: str | None = None,
     drop: str | None = None,
+    tags: tuple[str, ...] = (),
     limit: int,
     one_per_content: bool = True,
 ) -> list[Hit]:
@@ -167,7 +168,7 @@ def items(
         UserError: no live collection yet, or a value that no item can have.
     """
     live = _require(milvus.live(), milvus)
-    expression = Filter(sku=sku, product_line=product_line, drop=drop).expression()
+    expression = Filter(sku=sku, product_line=product_line, drop=drop, tags=tags).expression()
     found = (to_hit(row["id"], 1.0, row) for page in milvus.rows(live.name, HIT_FIELDS, expression) for row in page)
     if one_per_content:
         ordered: Iterable[Hit] = _first_of_content(sorted(found, key=lambda hit: hit.place))

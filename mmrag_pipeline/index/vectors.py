@@ -45,7 +45,8 @@ def gather(
         missing = [content_id for content_id, position in positions.items() if not filled[position]]
         raise UserError(
             f"drop {drop}: {len(missing)} of its pictures have no vector of model {fingerprint} (content "
-            f"{missing[0][:16]} is one): materialise clip_embeddings of this drop first, nothing was written."
+            f"{missing[0][:16]} is one): materialise clip_embeddings of this drop first (or, where a campaign "
+            f"made them, run mmrag campaign index again); nothing was written."
         )
     lengths = np.sqrt(np.einsum("ij,ij->i", block, block))  # not linalg.norm: it would copy the block
     wrong = ~(np.abs(lengths - 1.0) <= _UNIT_TOLERANCE)  # also true for NaN, which Lite would accept

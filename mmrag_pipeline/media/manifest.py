@@ -48,6 +48,7 @@ MANIFEST_SCHEMA = pa.schema(
 
 _MADE_UNDER = b"mmrag.made_under"
 _DECODERS = b"mmrag.decoders"
+_GENERATED_IN = b"mmrag.generated_in"
 _VERSION = 2  # of the probe: raise it when the same bytes would now get another row
 _DECODER_PACKAGES = ("pillow", "pillow-heif", "av")
 
@@ -90,6 +91,17 @@ def decoders() -> bytes:
 
 def was_decoded_by(table: pa.Table, versions: bytes) -> bool:
     return (table.schema.metadata or {}).get(_DECODERS) == versions
+
+
+def as_generated(table: pa.Table, folder: str) -> pa.Table:
+    """The same manifest, saying that a campaign made its pictures and that they lie in `folder` of the store."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _GENERATED_IN: folder.encode()})
+
+
+def generated_in(table: pa.Table) -> str | None:
+    """The folder of the store that generated pictures lie in; None for those of the library."""
+    folder = (table.schema.metadata or {}).get(_GENERATED_IN)
+    return folder.decode() if folder else None
 
 
 def to_table(findings: Iterable[Finding], *, drop: str, entries: Mapping[str, Entry], limits: Limits) -> pa.Table:

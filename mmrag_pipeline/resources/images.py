@@ -14,6 +14,7 @@ from mmrag_pipeline.campaigns.brief import Brief, load_briefs
 from mmrag_pipeline.campaigns.ledger import Caps
 from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.prices import Prices, load_prices
+from mmrag_pipeline.campaigns.provenance import Credentials, credentials_in_force
 from mmrag_pipeline.campaigns.rate import SharedRate
 
 
@@ -52,6 +53,17 @@ class ImageBackendResource(dg.ConfigurableResource):
     @property
     def batch_deadline(self) -> timedelta:
         return timedelta(hours=self.batch_deadline_h)
+
+    c2pa_certificate: str | None = Field(None, description="PEM file of the certificate that signs; None: self-made.")
+    c2pa_key: str | None = Field(None, description="PEM file of its key.")
+
+    def credentials(self) -> Credentials:
+        """Who signs the pictures.
+
+        Raises:
+            UserError: the certificate or its key is of no use.
+        """
+        return credentials_in_force(self.c2pa_certificate, self.c2pa_key, ledger=self.ledger)
 
     def rate(self) -> SharedRate | None:
         """The rate that every process beside this ledger keeps to, if there is one."""

@@ -21,6 +21,7 @@ from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.retry import RetryPolicy
+from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline_tests.integration.gemini_server import KEY, GeminiServer
 
@@ -80,6 +81,25 @@ class ListedIndex:
     def by_sku(self, sku: str, *, product_line: str | None, limit: int) -> Sequence[Hit]:
         return [h for h in self.hits if h.sku == sku and product_line in (None, h.product_line)][:limit]
 
+    def by_picture(
+        self, image: Image.Image, text: str | None, *, product_line: str | None, min_score: float | None, limit: int
+    ) -> Sequence[Hit]:
+        self.asked.append(f"{image.width} x {image.height} {text or ''}".strip())
+        return [h for h in self.hits if product_line in (None, h.product_line)][:limit]
+
+    def views(
+        self, sku: str, *, product_line: str, text: str | None, image: Image.Image | None, limit: int
+    ) -> Sequence[Hit]:
+        return [h for h in self.hits if (h.sku, h.product_line) == (sku, product_line)][:limit]
+
+    def by_filter(self, where: Filter) -> Sequence[Hit]:
+        wanted = {name: getattr(where, name) for name in ("product_line", "drop", "sku")}
+        found = [h for h in self.hits if all(v in (None, getattr(h, name)) for name, v in wanted.items())]
+        return sorted((h for h in found if set(where.tags) <= set(h.tags)), key=lambda h: h.place)
+
+    def spread(self, hits: Sequence[Hit]) -> Sequence[Hit]:
+        return hits
+
     def product_lines(self) -> Sequence[str]:
         return sorted({h.product_line for h in self.hits})
 
@@ -105,6 +125,10 @@ class Desk:
     @property
     def images(self) -> Path:
         return Path(str(self.folder)) / "images"
+
+    @property
+    def originals(self) -> Path:
+        return Path(str(self.folder)) / "originals"
 
     def make(self, backend: ImageBackend, *, caps: Caps = Caps(), **more: object) -> PicturesReport:  # noqa: B008
         options = {

@@ -166,7 +166,9 @@ def test_what_is_there_blocked_or_ordered_is_not_ordered_again(
     online = lay_out(("brand:", "n: 2\nbrand:"))
     server.faults = [blocked_prompt()]
     online.make(gemini)
-    next(iter(online.images.glob("*.jpg"))).unlink()
+    gone = next(iter(online.images.glob("*.jpg")))
+    for folder in (online.images, online.originals):
+        (folder / gone.name).unlink()
     desk = lay_out(("brand:", "n: 2\nmode: batch\nbrand:"))
     first, second = order(desk, gemini), order(desk, gemini)
     assert (first.ordered, first.results) == (1, {"skipped_existing": 2, "blocked": 1})

@@ -49,7 +49,7 @@ MISTAKES = {
     "pixels of another ratio": (("[540, 675]", "[540, 540]"), "540 x 540 is not 4:5"),
     "unknown model": (("brand:", "model: gemini-nano-bananna-2.1\nbrand:"), "did you mean gemini-nano"),
     "unknown backend": (("brand:", "backend: dalle\nbrand:"), "'preview', 'gemini' or 'vertex', but it is 'dalle'"),
-    "both sku and query": (("query: a", "sku: W-1, query: a"), "write exactly one of the two"),
+    "both sku and query": (("query: a", "sku: W-1, query: a"), "write exactly one of these"),
     "score without query": (("query: a golden watch", "sku: W-1, min_score: 0.2"), "min_score only means"),
     "unknown name in a scene": (("product.name", "product.nam"), "did you mean product.name?"),
     "scene syntax": (("product.name }}", "product.name"), "the template is not valid jinja2"),

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
@@ -24,6 +25,7 @@ from mmrag_pipeline_tests.campaigns.conftest import NOW, Desk
 from mmrag_pipeline_tests.campaigns.dagster_runs import checks_of, failure_of, materialise, metadata_of, retries_of
 from mmrag_pipeline_tests.integration import gemini_faults as faults
 from mmrag_pipeline_tests.integration.gemini_server import (
+    KEY,
     Fault,
     blocked_prompt,
     daily_quota,
@@ -190,6 +192,13 @@ def server() -> Iterator[faults.BillingServer]:
     with faults.BillingServer() as running:
         yield running
         assert running.problems == []
+
+
+@pytest.fixture(autouse=True)
+def _no_key_anywhere(tmp_path: Path) -> Iterator[None]:
+    yield
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files and not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
 @pytest.fixture(autouse=True)

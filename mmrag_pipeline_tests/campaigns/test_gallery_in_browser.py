@@ -33,7 +33,8 @@ def show(browser: Browser, lay_out: LayOut, gemini: GeminiBackend, server: Gemin
     """Open a gallery of two pictures, one that was blocked and one that was too dear; nothing may be asked for."""
     desk = lay_out(("brand:", "n: 2\nbrand:"))
     server.faults = [refused("IMAGE_SAFETY", "Shows a logo.")]
-    desk.make(gemini, caps=Caps(campaign_usd=0.18))
+    two = desk.plan.variants[0].ceiling_usd + 0.055  # what is set aside for one, and what one cost and a half
+    desk.make(gemini, caps=Caps(campaign_usd=two))
     path = Path(str(write_gallery(desk.plan, folder=desk.folder, references=desk.references).path))
     contexts, wrong = [], []
 

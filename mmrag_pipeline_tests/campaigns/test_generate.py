@@ -80,13 +80,20 @@ def test_a_second_run_sends_nothing_and_touches_nothing(
     assert len(server.requests) == 2 and files(desk) == before and desk.ledger.spent() == spent
 
 
-def test_only_what_is_missing_is_made(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
+def test_only_what_is_missing_is_made_and_only_without_its_original_asked_for(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
     desk = lay_out()
     desk.make(gemini)
     gone = sorted(desk.images.glob("*.jpg"))[0]
     gone.unlink()
+    again = desk.make(gemini)
+    assert counts(again) == {"skipped_existing": 2} and (again.refinished, again.requests, again.spent_usd) == (1, 0, 0)
+    assert len(server.requests) == 2 and gone.exists()
+    gone.unlink()
+    (desk.originals / gone.name).unlink()
     assert counts(desk.make(gemini)) == {"made": 1, "skipped_existing": 1}
-    assert len(server.requests) == 3 and gone.exists()
+    assert len(server.requests) == 3 and gone.exists() and (desk.originals / gone.name).exists()
 
 
 def test_blocked_is_told_kept_and_never_sent_again(
@@ -388,7 +395,7 @@ def test_previews_of_an_older_plan_go_paid_pictures_stay(
     assert len([n for n in names if n.startswith("PREVIEW-")]) == 4 and len(names) == 8
 
 
-def test_a_picture_of_another_ratio_is_kept_and_noted(
+def test_a_picture_of_another_ratio_is_cut_and_noted(
     lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
 ) -> None:
     from mmrag_pipeline_tests.integration.gemini_server import picture_body
@@ -396,7 +403,9 @@ def test_a_picture_of_another_ratio_is_kept_and_noted(
     server.answer = lambda received: picture_body(received, 1024, 1024)
     desk = lay_out()
     desk.make(gemini)
-    assert sidecars(desk)[0]["warnings"] == ["asked for 4:5, the picture is 1024 x 1024"]
+    cut = "asked for 4:5, the picture came as 1024 x 1024, cut to 540 x 675: look at its edges"
+    assert [sidecar["warnings"] for sidecar in sidecars(desk)] == [[cut], [cut]]
+    assert {Image.open(file).size for file in desk.images.glob("*.jpg")} == {(540, 675)}
 
 
 def test_the_key_is_nowhere(

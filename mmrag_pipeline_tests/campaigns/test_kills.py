@@ -89,6 +89,8 @@ def test_ten_kills_at_random_cost_no_more_than_what_was_in_flight(lay_out: Calla
         assert asked.total() > VARIANTS, "the kills did catch some in flight"
         assert owed <= desk.ledger.spent()
 
+        assert not [f for f in desk.root.rglob("*") if f.is_file() and server.key.encode() in f.read_bytes()]
+
         # What is finished costs nothing more, and is not touched.
         sent, spent = len(server.requests), desk.ledger.spent()
         written = {path: path.stat().st_mtime_ns for path in desk.images.iterdir()}

@@ -38,12 +38,12 @@ def test_references_are_views_of_the_best_hits_sku_never_look_alikes(lay_out: Ca
         assert [r.score for r in variant.references] == [0.3, 0.25]
 
 
-def test_more_views_of_the_sku_come_from_the_index_without_a_score(
+def test_more_views_of_the_sku_come_from_the_index(
     lay_out: Callable[..., Desk], index: ListedIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "by_text", lambda *_, **__: [hit(1)])
     references = lay_out().plan.variants[0].references
-    assert [(r.path, r.score) for r in references] == [("1.jpg", 0.3), ("2.jpg", None)]
+    assert [(r.path, r.score) for r in references] == [("1.jpg", 0.3), ("2.jpg", 0.25)]
 
 
 def test_stills_come_before_video_frames_and_each_content_once(
@@ -57,6 +57,7 @@ def test_a_frame_of_a_film_without_a_sku_yields_to_product_pictures(
     lay_out: Callable[..., Desk], index: ListedIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film = hit(1, sku=None, frame_ms=900, media_type="video", score=0.5)
+    index.hits = [hit(2), hit(3)]
     monkeypatch.setattr(index, "by_text", lambda *_, **__: [film, hit(2), hit(3)])
     assert [r.path for r in lay_out().plan.variants[0].references] == ["2.jpg", "3.jpg"]
     monkeypatch.setattr(index, "by_text", lambda *_, **__: [film])

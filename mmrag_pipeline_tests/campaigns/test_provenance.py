@@ -6,6 +6,8 @@ import hashlib
 import io
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,19 @@ def test_the_development_certificate_is_made_once_and_its_key_is_private(tmp_pat
     assert "PRIVATE" not in repr(first)
     (tmp_path / "c2pa" / "certificate.pem").unlink()  # killed between key and certificate
     assert development_credentials(str(tmp_path / "c2pa")).key == first.key
+
+
+def test_two_processes_make_one_development_certificate(tmp_path: Path) -> None:
+    code = (
+        "import sys; from mmrag_pipeline.campaigns.provenance import development_credentials;"
+        "print(development_credentials(sys.argv[1]).sha256)"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "c2pa")], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0].strip() for process in both]
+    assert said[0] == said[1] == development_credentials(str(tmp_path / "c2pa")).sha256
 
 
 def test_mistakes_in_own_credentials_name_the_setting_and_no_key(tmp_path: Path) -> None:

@@ -207,9 +207,9 @@ class GeminiBackend:
             body = json.loads(response.read())
             candidates = body.get("candidates") or []
             message = candidates[0].get("finishMessage") if candidates else None
-            self.seen.finish_message = message and hide(message, self._hidden())
+            self.seen.finish_message = message and hide(str(message), self._hidden())
             said = (body.get("error") or {}).get("message")
-            self.seen.job_error = said and hide(said, self._hidden())
+            self.seen.job_error = said and hide(str(said), self._hidden())
         except (ValueError, AttributeError, KeyError, IndexError, TypeError):
             self.seen.finish_message = None  # not JSON of that form: the SDK will say so itself
 

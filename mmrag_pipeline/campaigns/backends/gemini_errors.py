@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from mmrag_pipeline.campaigns.backends.base import (
@@ -19,6 +21,7 @@ from mmrag_pipeline.campaigns.backends.base import (
 from mmrag_pipeline.errors import UserError
 
 _POLICY = re.compile(r"(?i)\b(safety|polic(?:y|ies)|prohibited|blocked)\b")
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _SPEND = re.compile(r"(?i)\bspend(?:ing)?[ -](?:limit|cap|based)")  # "billing" stands in every 429
 
 
@@ -115,7 +118,8 @@ def _status(error: Any, said: str, model: str, names: Names) -> BackendError | U
 
 
 def _quota(error: Any, said: str, details: list[dict[str, Any]]) -> BackendError:
-    violations = [v for entry in details for v in entry.get("violations") or [] if isinstance(v, dict)]
+    lists = [found for entry in details if isinstance(found := entry.get("violations"), list)]
+    violations = [violation for found in lists for violation in found if isinstance(violation, dict)]
     for violation in violations:
         quota = str(violation.get("quotaId") or violation.get("quotaMetric") or "")
         if "PerDay" in quota or str(violation.get("quotaValue")) == "0":
@@ -133,10 +137,19 @@ def _details(body: Any) -> list[dict[str, Any]]:
 
 def _retry_after(error: Any, details: list[dict[str, Any]]) -> float | None:
     """Seconds to wait: RetryInfo in the body, or the Retry-After header; the longer of the two."""
-    told = [match[1] for e in details if (match := re.fullmatch(r"([\d.]+)s", str(e.get("retryDelay"))))]
-    headers = getattr(error.response, "headers", None) or {}
-    told += [match[0] for match in [re.fullmatch(r"[\d.]+", str(headers.get("retry-after")))] if match]
-    return max(map(float, told)) if told else None
+    header = str((getattr(error.response, "headers", None) or {}).get("retry-after") or "")
+    delays = [str(entry.get("retryDelay") or "") for entry in details]
+    told = [float(delay[:-1]) for delay in delays if delay.endswith("s") and _SECONDS.fullmatch(delay[:-1])]
+    told += [float(header)] if _SECONDS.fullmatch(header) else _seconds_until(header)
+    return max(told, default=None)
+
+
+def _seconds_until(date: str) -> list[float]:
+    """The other form of Retry-After; empty where it is no date."""
+    try:
+        return [max(0.0, parsedate_to_datetime(date).timestamp() - time.time())]
+    except (TypeError, ValueError, OverflowError):
+        return []
 
 
 def _text(error: Exception, secret: str) -> str:

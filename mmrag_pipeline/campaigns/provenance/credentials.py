@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 NAME = "mmrag_pipeline development, not trusted"
+CERTIFICATE, KEY = "certificate.pem", "key.pem"
 _VALID = timedelta(days=5 * 365)
 
 
@@ -29,6 +31,47 @@ class Credentials:
     key: bytes = field(repr=False)
     algorithm: str
     signer: str
+
+    @property
+    def self_made(self) -> bool:
+        """Made here for development: nobody else trusts it."""
+        return self.signer == NAME
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the certificate."""
+        return hashlib.sha256(self.certificate).hexdigest()
+
+    def expires(self) -> datetime:
+        return _leaf(self.certificate, "").not_valid_after_utc
+
+
+def credentials_in_force(certificate: str | None, key: str | None, *, ledger: str) -> Credentials:
+    """A certificate of your own where its two settings name one, else the one made for development beside the ledger.
+
+    Raises:
+        UserError: only one of the two is set, or they are of no use (see `open_credentials`).
+        Unavailable: another process holds the folder for too long.
+    """
+    if not certificate and not key:
+        return development_credentials(development_folder(ledger))
+    if not (certificate and key):
+        missing = "MMRAG_C2PA_KEY" if certificate else "MMRAG_C2PA_CERTIFICATE"
+        raise UserError(f"a certificate is of no use without its key: set {missing} too, or neither of the two.")
+    return open_credentials(certificate, key)
+
+
+def trusted_certificates(certificate: str | None, *, ledger: str) -> bytes | None:
+    """The certificates of this installation, its own and the self-made one: what they signed is `trusted` here."""
+    made = os.path.join(development_folder(ledger), CERTIFICATE)
+    found = [_read(certificate, "MMRAG_C2PA_CERTIFICATE")] if certificate else []
+    found += [_read(made, "the development certificate")] if os.path.exists(made) else []
+    return b"\n".join(found) or None
+
+
+def development_folder(ledger: str) -> str:
+    """Where the self-made certificate is kept: `c2pa` beside the ledger, on the same local disk."""
+    return os.path.join(os.path.dirname(ledger), "c2pa")
 
 
 def open_credentials(certificate: str, key: str) -> Credentials:
@@ -61,7 +104,7 @@ def development_credentials(folder: str, *, wait_s: float = 30.0) -> Credentials
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    certificate, key = os.path.join(folder, "certificate.pem"), os.path.join(folder, "key.pem")
+    certificate, key = os.path.join(folder, CERTIFICATE), os.path.join(folder, KEY)
     os.makedirs(folder, exist_ok=True)
     try:
         with filelock.FileLock(os.path.join(folder, "lock"), timeout=wait_s):

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from PIL import Image
+
 from mmrag_pipeline.campaigns.provenance.credentials import Credentials
-from mmrag_pipeline.campaigns.provenance.xmp import SOURCE_TYPES, SourceType
+from mmrag_pipeline.campaigns.provenance.verify import read_provenance
+from mmrag_pipeline.campaigns.provenance.xmp import SOURCE_TYPES, SourceType, encode_with_xmp
+from mmrag_pipeline.errors import UserError
 
 AGENT = "mmrag_pipeline"
 
@@ -62,3 +66,35 @@ def sign(
             builder.add_ingredient(ingredient, reference.mime, io.BytesIO(reference.data))
         builder.sign(mime, io.BytesIO(picture), sink)
     return sink.getvalue()
+
+
+def require_usable(credentials: Credentials) -> None:
+    """Sign a picture of a few pixels and read it back.
+
+    Raises:
+        UserError: C2PA does not take the certificate; says why.
+    """
+    import c2pa
+
+    picture = encode_with_xmp(Image.new("RGB", (8, 8)), "png", "compositeSynthetic")
+    try:
+        signed = sign(
+            picture,
+            mime="image/png",
+            title="trial",
+            model=AGENT,
+            source="compositeSynthetic",
+            references=(),
+            credentials=credentials,
+        )
+    except c2pa.C2paError as error:
+        problems: tuple[str, ...] = (str(error),)
+    else:
+        report = read_provenance(signed, file="trial.png")
+        problems = () if report.ok else report.problems
+    if problems:
+        raise UserError(
+            f"the certificate of {credentials.signer} can't sign pictures ({'; '.join(problems)}): set "
+            f"MMRAG_C2PA_CERTIFICATE and MMRAG_C2PA_KEY to one for C2PA (key usage digitalSignature, extended key "
+            f"usage emailProtection)."
+        )

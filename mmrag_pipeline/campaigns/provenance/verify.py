@@ -40,6 +40,18 @@ class ProvenanceReport:
     def ok(self) -> bool:
         return self.state in ("valid", "trusted") and self.xmp is not None
 
+    @property
+    def sentence(self) -> str:
+        """For people, without the file's name."""
+        if not self.ok:
+            state = "invalid" if self.state in ("valid", "trusted") else self.state
+            why = "; ".join(self.problems) or "its XMP names no digital source type"
+            return f"{state}: {why}"
+        count = len(self.ingredients)
+        sources = f"{count} reference{'' if count == 1 else 's'}"
+        known = "" if self.state == "trusted" else ", whom this installation does not know"
+        return f"{self.state}: {self.xmp} made by {self.model} from {sources}, signed by {self.signer}{known}"
+
 
 def verify(path: UPath | str, *, anchors: bytes | None = None) -> ProvenanceReport:
     """Read a PNG, JPEG or WebP; certificates in `anchors` (PEM) are trusted.
@@ -47,18 +59,27 @@ def verify(path: UPath | str, *, anchors: bytes | None = None) -> ProvenanceRepo
     Raises:
         UserError: the file can't be read or is no picture.
     """
-    import c2pa
-
     path = UPath(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"the picture {path} can't be read ({error.strerror}): check the path.") from None
+    return read_provenance(data, file=str(path), anchors=anchors)
+
+
+def read_provenance(data: bytes, *, file: str, anchors: bytes | None = None) -> ProvenanceReport:
+    """The same for bytes; `file` is what they are called.
+
+    Raises:
+        UserError: they are no picture.
+    """
+    import c2pa
+
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
             mime, source = Image.MIME[image.format or ""], _source_type(image)
     except (OSError, SyntaxError, Image.DecompressionBombError):
-        raise UserError(f"{path} is no PNG, JPEG or WebP picture: name one that is.") from None
+        raise UserError(f"{file} is no PNG, JPEG or WebP picture: name one that is.") from None
     # The newest settings decide alone: nothing is fetched, whatever a manifest points to.
     wanted: dict = {"verify": {"ocsp_fetch": False, "remote_manifest_fetch": False}}
     if anchors:
@@ -72,11 +93,11 @@ def verify(path: UPath | str, *, anchors: bytes | None = None) -> ProvenanceRepo
             manifest = reader.get_active_manifest() or {}
             failures = ((reader.get_validation_results() or {}).get("activeManifest") or {}).get("failure") or []
     except c2pa.C2paError.ManifestNotFound:
-        return ProvenanceReport(str(path), "absent", source, problems=("the file holds no C2PA manifest",))
+        return ProvenanceReport(file, "absent", source, problems=("the file holds no C2PA manifest",))
     except c2pa.C2paError as error:
-        return ProvenanceReport(str(path), "invalid", source, problems=(str(error),))
+        return ProvenanceReport(file, "invalid", source, problems=(str(error),))
     return ProvenanceReport(
-        file=str(path),
+        file=file,
         state=state if state in ("valid", "trusted") else "invalid",  # type: ignore[arg-type]
         xmp=source,
         signer=(manifest.get("signature_info") or {}).get("common_name") or "",

@@ -15,22 +15,22 @@ from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Ledger
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
-from mmrag_pipeline.campaigns.overview import pictures_sheet, references_sheet
+from mmrag_pipeline.campaigns.overview import pictures_sheet
 from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
+from mmrag_pipeline.campaigns.plan_markdown import plan_markdown
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
-from mmrag_pipeline.campaigns.references import ReferencePictures
+from mmrag_pipeline.campaigns.provenance_check import check_provenance
+from mmrag_pipeline.campaigns.references import ReferencePictures, hit_opener
 from mmrag_pipeline.campaigns.replacements import plan_replacements, with_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
 from mmrag_pipeline.campaigns.scores import ScoresReport, score_pictures
 from mmrag_pipeline.defs.campaigns.checks import PICTURE_CHECKS, check_pictures
+from mmrag_pipeline.defs.campaigns.provenance import PROVENANCE_VALID, provenance_result
 from mmrag_pipeline.defs.campaigns.retries import fail_without_pictures
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.partitions import campaign_occurrences
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.hit import Hit
-from mmrag_pipeline.media.library import Drop
-from mmrag_pipeline.media.pictures import load_picture
 from mmrag_pipeline.media.sheet import inline_markdown
 from mmrag_pipeline.resources import (
     BriefsResource,
@@ -88,20 +88,21 @@ def campaign_plan(
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
         brief = briefs.brief(occurrence.campaign, model=image_backend.model)
-        pictures = ReferencePictures(folder / "references", load=_opener(media_library))
+        opener = hit_opener(media_library.library(), media_library.limits())
+        pictures = ReferencePictures(folder / "references", load=opener)
         earlier = None if config.replan else find_plan(folder / PLAN)
         kept = earlier is not None and earlier.is_for(
             brief, backend_name=image_backend.backend, model=image_backend.model
         )
         if kept:
-            plan = earlier.with_budget_of(brief)
+            plan = earlier.with_budget_of(brief).with_finish_of(brief)
         else:
             plan = _plan(context, brief, occurrence, pictures, store, clip_encoder, milvus, image_backend)
             _require_a_variant(plan)
         plan = with_replacements(plan, folder)
         if plan != earlier:
             write_plan(folder / PLAN, plan)
-        sheet = references_sheet(plan, pictures)
+        table = plan_markdown(plan, pictures)
     for left_out in plan.left_out:
         context.log.warning("%s is left out: %s", left_out.product, left_out.reason)
     return dg.MaterializeResult(
@@ -114,8 +115,9 @@ def campaign_plan(
             "estimated_usd": round(plan.estimated_usd, 4),
             "would_cost_usd": round(plan.would_cost_usd, 4),
             "would_cost_at_most_usd": round(plan.ceiling_usd, 4),
+            "approval": plan.approval,
             "plan": dg.MetadataValue.path(str(folder / PLAN)),
-            **({"references": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
+            "plan_table": dg.MetadataValue.md(table),
         }
     )
 
@@ -134,6 +136,7 @@ def campaign_plan(
             partitions_def=campaign_occurrences,
         ),
         *PICTURE_CHECKS,
+        PROVENANCE_VALID,
     ],
 )
 def campaign_images(
@@ -145,7 +148,7 @@ def campaign_images(
     """The pictures of the plan, each with a sidecar. Re-running makes, and pays for, only what is missing."""
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
-        plan = plan_replacements(folder / PLAN)
+        plan, credentials = plan_replacements(folder / PLAN), image_backend.credentials()
         backend = image_backend.open(plan.backend)
         ledger, caps = Ledger(image_backend.ledger), image_backend.caps(plan, run_usd=config.budget_usd)
         report = make_pictures(
@@ -163,13 +166,16 @@ def campaign_images(
             batches=batches_of(backend),
             batch_deadline=image_backend.batch_deadline,
             prices=image_backend.price_list(),
+            credentials=credentials,
         )
+        provenance = check_provenance(plan, images=folder / "images", credentials=credentials)
     if report.none_succeeded:
         fail_without_pictures(report, occurrence.key)
     sheet, now = pictures_sheet(report, folder / "images"), datetime.now(UTC)
     return dg.MaterializeResult(
         metadata={
             **report.counts,
+            "refinished": report.refinished,
             "requests": report.requests,
             "ambiguous": report.ambiguous,
             "spent_usd": round(report.spent_usd, 4),
@@ -179,7 +185,11 @@ def campaign_images(
             "images": dg.MetadataValue.path(str(folder / "images")),
             **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=occurrence.key))} if sheet else {}),
         },
-        check_results=[_complete(plan, report), *check_pictures(plan, report, ledger=ledger, caps=caps, now=now)],
+        check_results=[
+            _complete(plan, report),
+            *check_pictures(plan, report, ledger=ledger, caps=caps, now=now),
+            provenance_result(provenance),
+        ],
     )
 
 
@@ -275,16 +285,6 @@ def _require_a_variant(plan: CampaignPlan) -> None:
 def _occurrence(context: dg.AssetExecutionContext, store: StoreResource) -> tuple[Occurrence, UPath]:
     occurrence = Occurrence.parse(context.partition_key)
     return occurrence, store.open().occurrence(occurrence.campaign, occurrence.name)
-
-
-def _opener(media_library: MediaLibraryResource):
-    """Opens the picture of a hit."""
-    library, limits = media_library.library(), media_library.limits()
-
-    def load(hit: Hit):
-        return load_picture(library.folder(Drop.parse(hit.drop)), hit.path, hit.frame_ms, limits)
-
-    return load
 
 
 def _plan(

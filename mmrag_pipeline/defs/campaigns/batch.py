@@ -52,6 +52,7 @@ def campaign_batch(
             run_id=context.run.run_id,
             progress=context.log.info,
             prices=image_backend.price_list(),
+            credentials=image_backend.credentials(),
         )
     for reason in report.reasons:
         context.log.warning("%s", reason)
