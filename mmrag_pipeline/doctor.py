@@ -166,12 +166,13 @@ def _images(settings: Settings) -> Finding:
         return Finding(
             "image backend",
             "ok",
-            "preview: offline and free; set MMRAG_IMAGE_BACKEND=gemini for real pictures.",
+            "preview: offline and free; set MMRAG_IMAGE_BACKEND=gemini (or vertex) for real pictures.",
         )
     model = image_model(settings.gemini_model)
     model.require_alive(datetime.now(UTC).date())
-    wiring.gemini(settings).check(model.id)
-    return Finding("image backend", "ok", f"gemini answers and knows {settings.gemini_model}.")
+    backend = wiring.gemini(settings) if settings.image_backend == "gemini" else wiring.vertex(settings)
+    backend.check(model.id)
+    return Finding("image backend", "ok", f"{backend.info.name} answers and knows {settings.gemini_model}.")
 
 
 def _campaigns(settings: Settings) -> Finding:

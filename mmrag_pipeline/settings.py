@@ -104,10 +104,19 @@ class Settings(BaseSettings):
         description="golden.csv: what people ask and what is right; a reindex that answers it worse is not published. "
         "Default: the packaged one beside the demo library, else none.",
     )
-    image_backend: Literal["preview", "gemini"] = Field(
-        "preview", description="Who makes campaign pictures: preview (offline, free) or gemini (paid)."
+    image_backend: Literal["preview", "gemini", "vertex"] = Field(
+        "preview", description="Who makes campaign pictures: preview (offline, free), gemini or vertex (paid)."
     )
-    gemini_api_key: SecretStr | None = Field(None, description="Gemini Developer API key; only gemini uses it.")
+    gemini_api_key: SecretStr | None = Field(
+        None, description="Gemini Developer API key; vertex without a project takes it for an express mode key."
+    )
+    vertex_project: str | None = Field(
+        None, description="Google Cloud project of vertex; its credentials are Google's application default ones."
+    )
+    vertex_location: str = Field("global", description="Google Cloud location of vertex.")
+    batch_deadline_h: float = Field(
+        30.0, gt=0, le=48, description="Hours after which a batch job is given up and its pictures are made online."
+    )
     gemini_model: str = Field("gemini-nano-banana-2.1", description="Gemini image model.")
     gemini_base_url: str = Field(
         "https://generativelanguage.googleapis.com",

@@ -6,6 +6,7 @@ import os
 
 from mmrag_pipeline.campaigns.backends import ImageBackend, open_backend
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
+from mmrag_pipeline.campaigns.backends.vertex import VertexBackend
 from mmrag_pipeline.campaigns.prices import Prices, load_prices
 from mmrag_pipeline.campaigns.provenance import Credentials, credentials_in_force
 from mmrag_pipeline.campaigns.rate import SharedRate
@@ -66,6 +67,16 @@ def gemini(settings: Settings) -> GeminiBackend:
     )
 
 
+def vertex(settings: Settings) -> VertexBackend:
+    return VertexBackend(
+        project=settings.vertex_project or "",
+        location=settings.vertex_location,
+        api_key=settings.gemini_api_key or "",
+        timeout_s=settings.gemini_timeout_s,
+        prices=prices(settings),
+    )
+
+
 def image_backend(settings: Settings, name: str) -> ImageBackend:
     """The backend of that name; without one, callers ask for `settings.image_backend`."""
     return open_backend(
@@ -74,6 +85,8 @@ def image_backend(settings: Settings, name: str) -> ImageBackend:
         base_url=settings.gemini_base_url,
         timeout_s=settings.gemini_timeout_s,
         prices=prices(settings),
+        project=settings.vertex_project,
+        location=settings.vertex_location,
     )
 
 

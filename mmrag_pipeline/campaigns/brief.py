@@ -201,7 +201,8 @@ class Brief(_Part):
     brand: Brand = Field(default_factory=Brand)
     overlay: Overlay | None = None
     references: References = Field(default_factory=References)
-    backend: Literal["preview", "gemini"] | None = Field(None, description="Default: MMRAG_IMAGE_BACKEND.")
+    backend: Literal["preview", "gemini", "vertex"] | None = Field(None, description="Default: MMRAG_IMAGE_BACKEND.")
+    mode: Literal["online", "batch"] = Field("online", description="batch: half price, made within a day.")
     model: str | None = Field(None, description="Default: MMRAG_GEMINI_MODEL.")
     seed: Literal["fixed", "per_occurrence"] = Field(
         "per_occurrence", description="fixed: every occurrence starts from the same seeds (models promise nothing)."
@@ -263,13 +264,20 @@ class Brief(_Part):
 
     @property
     def shape_sha256(self) -> str:
-        """Hash of everything that a plan depends on: all but when it is due, what it may cost, how it is finished and
-        who approves it.
+        """Hash of everything that a plan depends on: all but when it is due, what it may cost, how it is ordered and
+        finished, and who approves it.
 
         What is at its default is left out: a key that briefs may have from some day on makes no plan anew.
         """
         finishing = {"overlay": True, "brand": {"logo"}, "placements": {"__all__": {"overlay", "pixels"}}}
-        apart = {"schedule": True, "budget_usd": True, "budget_usd_per_occurrence": True, "approval": True, **finishing}
+        apart = {
+            "schedule": True,
+            "budget_usd": True,
+            "budget_usd_per_occurrence": True,
+            "approval": True,
+            "mode": True,
+            **finishing,
+        }
         kept = self.model_dump_json(exclude=apart, exclude_defaults=True)
         files = [name + hashlib.sha256(data).hexdigest() for name, data in sorted(self._files.items())]
         return hashlib.sha256("\0".join([kept, *files]).encode()).hexdigest()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.base import ImageBackend
+from mmrag_pipeline.campaigns.backends.batches import BatchService
+from mmrag_pipeline.campaigns.batch_collect import DEADLINE, collect_batches
 from mmrag_pipeline.campaigns.finishing.finisher import Finisher
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.maker import PictureMaker
@@ -45,6 +48,8 @@ def make_pictures(
     retry_ambiguous: bool = False,
     threads: int | None = None,
     rate: SharedRate | None = None,
+    batches: BatchService | None = None,
+    batch_deadline: timedelta = DEADLINE,
     prices: Prices = Prices(),  # noqa: B008 - frozen
     credentials: Credentials | None = None,
 ) -> PicturesReport:
@@ -61,11 +66,56 @@ def make_pictures(
     twice. A call whose outcome nobody knows counts as spent, and its variant is only asked for again with
     `retry_ambiguous`; a call that a crash cut off counts as spent too, and its variant is asked for again.
 
+    What `batches` has made is taken first, and what it still makes is left to it; see batch_collect.py.
+
     Raises:
         UserError: no picture can be made at all (key, model, certificate, plan made for another backend); nothing is
             lost.
         Unavailable: another run still works on this occurrence after `lock_wait_s` seconds.
     """
+    with at_work(
+        plan,
+        backend=backend,
+        ledger=ledger,
+        folder=folder,
+        references=references,
+        caps=caps,
+        run_id=run_id,
+        clock=clock,
+        retries=retries,
+        progress=progress,
+        lock_wait_s=lock_wait_s,
+        retry_ambiguous=retry_ambiguous,
+        rate=rate,
+        prices=prices,
+        credentials=credentials,
+    ) as maker:
+        known = collect_batches(maker, service=batches, deadline=batch_deadline) if backend.info.paid else {}
+        at_once = threads or (PAID_THREADS if backend.info.paid else 1)
+        outcomes = _make_all(maker, plan, known, maker.turns, threads=at_once, progress=progress)
+    return PicturesReport(plan.backend, outcomes, maker.turns.stopped)
+
+
+@contextmanager
+def at_work(
+    plan: CampaignPlan,
+    *,
+    backend: ImageBackend,
+    ledger: Ledger,
+    folder: UPath,
+    references: ReferencePictures,
+    caps: Caps,
+    run_id: str,
+    clock: Callable[[], datetime],
+    retries: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+    progress: Callable[[str], None] | None = None,
+    lock_wait_s: float = 600.0,
+    retry_ambiguous: bool = False,
+    rate: SharedRate | None = None,
+    prices: Prices = Prices(),  # noqa: B008 - frozen
+    credentials: Credentials | None = None,
+) -> Iterator[PictureMaker]:
+    """Hold an occurrence and tidy it up: nobody else pays for its pictures meanwhile. See make_pictures."""
     if (backend.info.name, backend.info.version) != (plan.backend, plan.backend_version):
         raise UserError(
             f"the plan of {plan.campaign} {plan.occurrence} is for backend {plan.backend} version "
@@ -85,7 +135,7 @@ def make_pictures(
         _tidy(references.folder, plan)
         turns = Turns(rate)
         model = prices.of(image_model(plan.model))
-        maker = PictureMaker(
+        yield PictureMaker(
             plan,
             backend,
             ledger,
@@ -101,14 +151,12 @@ def make_pictures(
             model,
             finisher,
         )
-        at_once = threads or (PAID_THREADS if backend.info.paid else 1)
-        outcomes = _make_all(maker, plan, turns, threads=at_once, progress=progress)
-    return PicturesReport(plan.backend, outcomes, turns.stopped)
 
 
 def _make_all(
     maker: PictureMaker,
     plan: CampaignPlan,
+    known: Mapping[str, PictureOutcome],
     turns: Turns,
     *,
     threads: int,
@@ -116,7 +164,7 @@ def _make_all(
 ) -> tuple[PictureOutcome, ...]:
     def make(variant: Variant) -> PictureOutcome:
         try:
-            return maker.make(variant)
+            return known.get(variant.key) or maker.make(variant)
         except BaseException as error:  # here, before this thread takes the next one
             turns.stop(str(error) or type(error).__name__)
             raise

@@ -83,6 +83,7 @@ class PictureMaker:
     """With the prices in force."""
     finisher: Finisher
     purse: Purse = field(default_factory=Purse)
+    batch_job: str | None = None
 
     @property
     def originals(self) -> UPath:
@@ -110,8 +111,7 @@ class PictureMaker:
             if isinstance(reservation, Refused):
                 if outcome is not None:
                     return outcome  # the money was enough for the tries so far
-                self._note(variant, "skipped_budget", reservation.reason)
-                return self._outcome(variant, "skipped_budget", reservation.reason, cause="budget")
+                return self.over_budget(variant, reservation)
             before, tries.sent = outcome, 0
             try:
                 outcome = self._call(variant, asked, reservation, tries)
@@ -147,20 +147,27 @@ class PictureMaker:
         self._note(variant, "failed", reason)
         return self._outcome(variant, "failed", reason, cause="not_tried")
 
-    def _reserve(self, variant: Variant, request: GenerationRequest) -> Reservation | Refused:
-        return self.purse.reserve(
-            lambda: self.ledger.reserve(
-                variant.key,
-                campaign=self.plan.campaign,
-                occurrence=self.plan.occurrence,
-                usd=ceiling_of(request, self.model),
-                caps=self.caps,
-                now=self.clock(),
-                run_id=self.run_id,
-                backend=self.plan.backend,
-                model=self.plan.model,
-            )
+    def over_budget(self, variant: Variant, refused: Refused) -> PictureOutcome:
+        """A variant that no cap has room for."""
+        self._note(variant, "skipped_budget", refused.reason)
+        return self._outcome(variant, "skipped_budget", refused.reason, cause="budget")
+
+    def reserve(self, variant: Variant, usd: float) -> Reservation | Refused:
+        """Set aside what a variant may cost at most."""
+        return self.ledger.reserve(
+            variant.key,
+            campaign=self.plan.campaign,
+            occurrence=self.plan.occurrence,
+            usd=usd,
+            caps=self.caps,
+            now=self.clock(),
+            run_id=self.run_id,
+            backend=self.plan.backend,
+            model=self.plan.model,
         )
+
+    def _reserve(self, variant: Variant, request: GenerationRequest) -> Reservation | Refused:
+        return self.purse.reserve(lambda: self.reserve(variant, ceiling_of(request, self.model)))
 
     def _call(
         self, variant: Variant, request: GenerationRequest, reservation: Reservation | None, tries: Tries
@@ -201,7 +208,9 @@ class PictureMaker:
         requests: int,
         seed_sent: int | None,
     ) -> PictureOutcome:
-        """Keep an answer: original, finished picture, sidecar, settlement."""
+        """Keep an answer: original, finished picture, sidecar, settlement. Until it is settled, taking the same answer
+        again ends the same.
+        """
         usd, estimated = _cost(result, reservation)
         if isinstance(result, NoImage):
             status = STATUSES[result.kind]
@@ -350,6 +359,7 @@ class PictureMaker:
             estimated=estimated,
             answer=asdict(result.answer) if result else None,
             usage=dict(result.usage.tokens) if result and result.usage else None,
+            batch_job=self.batch_job,
             price_table=(result.usage.price_table if result and result.usage else "") or self.model.price_table,
             **more,
         )

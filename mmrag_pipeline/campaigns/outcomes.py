@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Result = Literal["made", "skipped_existing", "skipped_budget", "blocked", "no_image", "failed"]
-RESULTS: tuple[Result, ...] = ("made", "skipped_existing", "skipped_budget", "blocked", "no_image", "failed")
+Result = Literal["made", "skipped_existing", "skipped_budget", "blocked", "no_image", "failed", "in_batch"]
+RESULTS: tuple[Result, ...] = get_args(Result)
 
 
 Cause = Literal[
-    "", "throttled", "exhausted", "ambiguous", "empty", "blocked", "disabled", "rejected", "budget", "not_tried"
+    "", "throttled", "exhausted", "ambiguous", "empty", "blocked", "disabled", "rejected", "budget", "not_tried",
+    "in_batch",
 ]  # fmt: skip
 """Why a variant has no picture; "" where it has one."""
 
@@ -62,7 +63,7 @@ class PicturesReport:
     def none_succeeded(self) -> bool:
         """True where calls were made and not one picture is there: the run has failed."""
         counts = self.counts
-        return self.requests > 0 and counts["made"] + counts["skipped_existing"] == 0
+        return self.requests > 0 and counts["made"] + counts["skipped_existing"] + counts["in_batch"] == 0
 
     @property
     def may_go_better(self) -> bool:

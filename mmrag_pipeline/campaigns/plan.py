@@ -127,6 +127,8 @@ class CampaignPlan:
     left_out: tuple[LeftOut, ...]
     finishing: Finishing = Finishing()  # noqa: RUF009 - frozen
     approval: str = "required"
+    mode: str = "online"
+    """`batch` where its pictures are ordered in batches; only a paid backend has them."""
 
     @property
     def estimated_usd(self) -> float:
@@ -158,11 +160,12 @@ class CampaignPlan:
         )
 
     def with_budget_of(self, brief: Brief) -> CampaignPlan:
-        """The same plan with the brief's budget and approval of today: a raised cap needs no new plan."""
+        """The same plan with the brief's budget, approval and mode of today: a raised cap needs no new plan."""
         return replace(
             self,
             budget_usd=brief.budget_usd,
             budget_usd_per_occurrence=brief.budget_usd_per_occurrence,
+            mode=mode_of(brief, backend_info(self.backend)),
             approval=brief.approval,
         )
 
@@ -200,6 +203,7 @@ def plan_campaign(
     """
     backend = backend_info(brief.backend or backend_name)
     chosen_model = prices.of(image_model(brief.model or model))
+    mode = mode_of(brief, backend)
     if backend.paid:
         chosen_model.require_alive(now.date())
     for at, placement in enumerate(brief.placements):
@@ -250,7 +254,22 @@ def plan_campaign(
         left_out=tuple(left_out),
         finishing=finishing_of(brief),
         approval=brief.approval,
+        mode=mode,
     )
+
+
+def mode_of(brief: Brief, backend: BackendInfo) -> str:
+    """How the pictures of a brief are ordered: what costs nothing is never ordered in batches.
+
+    Raises:
+        UserError: the backend is paid and has no batches.
+    """
+    if brief.mode == "batch" and backend.paid and not backend.batches:
+        raise UserError(
+            f"campaign {brief.campaign}: backend {backend.name} makes no batches; write `mode: online` in the brief, "
+            f"or `backend: gemini`."
+        )
+    return brief.mode if backend.paid else "online"
 
 
 def read_candidates(

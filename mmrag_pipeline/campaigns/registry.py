@@ -40,6 +40,8 @@ class ImageModel:
     max_references: int
     ratios: Mapping[str, tuple[int, int]]
     sends_size: bool = True
+    batch_factor: float = 1.0
+    """What a picture of a batch costs of that made online."""
     retired: date | None = None
     successor: str | None = None
     price_table: str = ""

@@ -92,10 +92,13 @@ def write_sidecar(
     warnings: list[str] | None = None,
     recovered: bool = False,
     seed_sent: int | None = None,
+    batch_job: str | None = None,
     price_table: str = "",
 ) -> None:
     asked = asdict(variant)
-    before = (read_sidecar(images, plan, variant) or {}).get("cost", {})
+    before = read_sidecar(images, plan, variant) or {}
+    earlier = before.get("cost", {})
+    again = reservation is not None and before.get("reservation") == reservation  # a crash made it be written twice
     content = {
         "schema_version": VERSION,
         "key": asked.pop("key"),
@@ -118,7 +121,7 @@ def write_sidecar(
         "cost": {
             "usd": usd,
             "estimated": estimated,
-            "earlier_usd": before.get("usd", 0.0) + before.get("earlier_usd", 0.0),
+            "earlier_usd": earlier.get("earlier_usd", 0.0) + (0.0 if again else earlier.get("usd", 0.0)),
             "price_table": price_table,
         },
         "reservation": reservation,
@@ -126,6 +129,7 @@ def write_sidecar(
         "warnings": warnings or [],
         "recovered": recovered,
         "seed_sent": seed_sent,
+        "batch_job": batch_job,
         "run_id": run_id,
         "created_at": created_at,
     }

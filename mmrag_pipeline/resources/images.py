@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -34,8 +35,8 @@ class BriefsResource(dg.ConfigurableResource):
 class ImageBackendResource(dg.ConfigurableResource):
     """The backend in force, unless a brief names its own; a key that happens to be set never chooses one."""
 
-    backend: str = Field("preview", description="preview (offline, free) or gemini (paid).")
-    model: str = Field(description="Image model of the gemini backend.")
+    backend: str = Field("preview", description="preview (offline, free), gemini or vertex (paid).")
+    model: str = Field(description="Image model of the paid backends.")
     api_key: str | None = Field(None, repr=False, description="From MMRAG_GEMINI_API_KEY only.")
     base_url: str = Field(description="Gemini endpoint.")
     timeout_s: float = Field(180.0, description="Seconds one request may take.")
@@ -45,6 +46,13 @@ class ImageBackendResource(dg.ConfigurableResource):
     prices: str | None = Field(None, description="YAML file of own prices.")
     rpm: int | None = Field(None, description="Requests a minute of all processes beside one ledger; None: no limit.")
     threads: int | None = Field(None, description="Pictures made at a time; None: 4 where paid, else 1.")
+    vertex_project: str | None = Field(None, description="Google Cloud project of vertex; None: express mode by key.")
+    vertex_location: str = Field("global", description="Google Cloud location of vertex.")
+    batch_deadline_h: float = Field(30.0, description="Hours after which a batch job is given up.")
+
+    @property
+    def batch_deadline(self) -> timedelta:
+        return timedelta(hours=self.batch_deadline_h)
 
     c2pa_certificate: str | None = Field(None, description="PEM file of the certificate that signs; None: self-made.")
     c2pa_key: str | None = Field(None, description="PEM file of its key.")
@@ -70,6 +78,8 @@ class ImageBackendResource(dg.ConfigurableResource):
             base_url=self.base_url,
             timeout_s=self.timeout_s,
             prices=self.price_list(),
+            project=self.vertex_project,
+            location=self.vertex_location,
         )
 
     def price_list(self) -> Prices:

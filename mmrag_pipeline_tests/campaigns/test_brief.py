@@ -48,7 +48,7 @@ MISTAKES = {
     "unknown size": (("1K", "2k"), "makes no image_size '2k'; write one of 1K, 2K, 4K"),
     "pixels of another ratio": (("[540, 675]", "[540, 540]"), "540 x 540 is not 4:5"),
     "unknown model": (("brand:", "model: gemini-nano-bananna-2.1\nbrand:"), "did you mean gemini-nano"),
-    "unknown backend": (("brand:", "backend: dalle\nbrand:"), "'preview' or 'gemini', but it is 'dalle'"),
+    "unknown backend": (("brand:", "backend: dalle\nbrand:"), "'preview', 'gemini' or 'vertex', but it is 'dalle'"),
     "both sku and query": (("query: a", "sku: W-1, query: a"), "write exactly one of these"),
     "score without query": (("query: a golden watch", "sku: W-1, min_score: 0.2"), "min_score only means"),
     "unknown name in a scene": (("product.name", "product.nam"), "did you mean product.name?"),

@@ -22,7 +22,7 @@ def test_assets_by_group(pipeline: Pipeline) -> None:
     assert groups == {
         "ingest": {"drop_manifest", "clip_embeddings", "drop_vectors"},
         "index": {"staged_media_index", "media_index"},
-        "campaigns": {"campaign_plan", "campaign_images", "campaign_gallery"},
+        "campaigns": {"campaign_plan", "campaign_batch", "campaign_images", "campaign_gallery"},
     }
 
 
@@ -33,8 +33,9 @@ def test_every_asset_says_what_it_is(pipeline: Pipeline) -> None:
 
 def test_jobs_sensors_and_schedules(pipeline: Pipeline) -> None:
     loaded = defs()
-    assert {job.name for job in loaded.jobs} == {"ingest_drop", "remove_drop", "nightly_reindex", "run_campaign"}
-    assert {sensor.name for sensor in loaded.sensors} == {"drop_sensor", "alerts"}
+    campaign_jobs = {"run_campaign", "submit_campaign", "collect_campaign"}
+    assert {job.name for job in loaded.jobs} == {"ingest_drop", "remove_drop", "nightly_reindex"} | campaign_jobs
+    assert {sensor.name for sensor in loaded.sensors} == {"drop_sensor", "campaign_batches", "alerts"}
     assert {schedule.name for schedule in loaded.schedules} == {"nightly_reindex"}
     dg.Definitions.validate_loadable(loaded)
 
@@ -46,7 +47,7 @@ def test_everything_waits_to_be_switched_on_unless_told(pipeline: Pipeline, monk
 
     assert running(defs()) == set()
     monkeypatch.setenv("MMRAG_AUTOSTART", "true")
-    assert running(defs()) == {"drop_sensor", "alerts", "nightly_reindex"}
+    assert running(defs()) == {"drop_sensor", "campaign_batches", "alerts", "nightly_reindex"}
 
 
 def test_loading_imports_nothing_heavy() -> None:

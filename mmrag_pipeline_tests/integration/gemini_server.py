@@ -137,6 +137,15 @@ class GeminiServer:
 
     # What the handler asks.
 
+    def handle(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Fault:
+        """Answer one HTTP request. Servers that know more paths look at theirs first."""
+        path = target.split("?")[0]
+        if method == "GET":
+            return self.describe(path, headers.get("x-goog-api-key", ""))
+        if method == "POST":
+            return self.respond(path, headers, body)
+        return self._problem(405, f"no {method} of {path}")
+
     def respond(self, path: str, headers: dict[str, str], body: bytes) -> Fault:
         match = _PATH.fullmatch(path)
         if match is None:
@@ -240,7 +249,7 @@ def _read(model: str, headers: dict[str, str], body: dict[str, Any]) -> Received
     config = _get(body, "generationConfig") or {}
     if "IMAGE" not in (_get(config, "responseModalities") or []):
         raise ValueError("responseModalities without IMAGE")
-    kept = {name: value for name, value in headers.items() if name != "x-goog-api-key"}
+    kept = {name: value for name, value in headers.items() if name not in ("x-goog-api-key", "authorization")}
     return Received(model, tuple(texts), tuple(references), config, kept, time.monotonic())
 
 
@@ -248,13 +257,12 @@ def _handler(server: GeminiServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            self._send(server.describe(self.path.split("?")[0], self.headers.get("x-goog-api-key", "")))
-
-        def do_POST(self) -> None:
+        def _handle(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self._send(server.respond(self.path.split("?")[0], headers, body))
+            self._send(server.handle(self.command, self.path, headers, body))
+
+        do_GET = do_POST = do_DELETE = _handle
 
         def _send(self, fault: Fault) -> None:
             time.sleep(fault.delay_s)

@@ -22,11 +22,13 @@ class BackendInfo:
     name: str
     version: str
     paid: bool
+    batches: bool = False
 
 
 BACKENDS: Mapping[str, BackendInfo] = {
     "preview": BackendInfo("preview", version="1", paid=False),
-    "gemini": BackendInfo("gemini", version="1", paid=True),
+    "gemini": BackendInfo("gemini", version="1", paid=True, batches=True),
+    "vertex": BackendInfo("vertex", version="1", paid=True),
 }
 
 

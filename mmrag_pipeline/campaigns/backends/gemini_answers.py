@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmrag_pipeline.campaigns.backends.base import Answer, GenerationResult, NoImage, Ok, Usage
 from mmrag_pipeline.campaigns.prices import Prices
+from mmrag_pipeline.campaigns.registry import image_model
 
 if TYPE_CHECKING:
     from google.genai import types
@@ -32,8 +33,12 @@ def read_answer(
     model: str,
     finish_message: str | None = None,
     prices: Prices = Prices(),  # noqa: B008 - frozen
+    in_batch: bool = False,
 ) -> GenerationResult:
-    """The last picture that is not a thought; without one, the reason in the model's own words."""
+    """The last picture that is not a thought; without one, the reason in the model's own words.
+
+    `in_batch`: the answer is a line of a batch, and priced as such.
+    """
     candidate = response.candidates[0] if response.candidates else None
     parts = (candidate.content.parts if candidate and candidate.content else None) or []
     said = " ".join(part.text for part in parts if part.text and not part.thought).strip()
@@ -49,7 +54,7 @@ def read_answer(
     pictures = [
         part.inline_data.data for part in parts if part.inline_data and part.inline_data.data and not part.thought
     ]
-    usage = _usage(response, model, prices, pictures=len(pictures))
+    usage = _usage(response, model, prices, pictures=len(pictures), in_batch=in_batch)
     if pictures:
         opened = _open(pictures[-1])
         if opened:
@@ -87,7 +92,9 @@ def _open(data: bytes) -> tuple[Any, int, int] | None:
         return None
 
 
-def _usage(response: types.GenerateContentResponse, model: str, prices: Prices, *, pictures: int) -> Usage | None:
+def _usage(
+    response: types.GenerateContentResponse, model: str, prices: Prices, *, pictures: int, in_batch: bool
+) -> Usage | None:
     """Tokens by kind, and their price; one that is not known is None."""
     meta = response.usage_metadata
     if meta is None:
@@ -101,4 +108,4 @@ def _usage(response: types.GenerateContentResponse, model: str, prices: Prices, 
     if bill is None:
         logger.warning("no price for the usage of %s: what was reserved counts as spent", model)
         return Usage(tokens, None)
-    return Usage(tokens, bill.usd, bill.table)
+    return Usage(tokens, bill.usd * (image_model(model).batch_factor if in_batch else 1), bill.table)

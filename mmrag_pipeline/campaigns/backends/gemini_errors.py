@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -19,25 +20,56 @@ from mmrag_pipeline.campaigns.backends.base import (
 )
 from mmrag_pipeline.errors import UserError
 
-KEY_SETTING = "MMRAG_GEMINI_API_KEY"
 _POLICY = re.compile(r"(?i)\b(safety|polic(?:y|ies)|prohibited|blocked)\b")
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _SPEND = re.compile(r"(?i)\bspend(?:ing)?[ -](?:limit|cap|based)")  # "billing" stands in every 429
 
 
-def read_error(error: Exception, *, model: str, base_url: str, secret: str) -> BackendError | UserError | NoImage:
+@dataclass(frozen=True)
+class Names:
+    """What an error sends people to."""
+
+    key: str = "MMRAG_GEMINI_API_KEY"
+    address: str = "MMRAG_GEMINI_BASE_URL"
+
+
+DEVELOPER_API = Names()
+
+
+def sdk_errors() -> tuple[type[Exception], ...]:
+    """What a call of the SDK may raise before anything was sent; after that it may be anything."""
+    import httpx2
+    from google.auth import exceptions
+    from google.genai import errors
+
+    return (
+        errors.APIError,
+        exceptions.GoogleAuthError,
+        httpx2.HTTPError,
+        httpx2.InvalidURL,
+    )
+
+
+def read_error(
+    error: Exception, *, model: str, base_url: str, secret: str, names: Names = DEVELOPER_API
+) -> BackendError | UserError | NoImage:
     """The typed error to raise, or NoImage where the error is a refusal of the content. `secret` is cut out
     of texts.
     """
     import httpx2
+    from google.auth import exceptions
     from google.genai import errors
 
     said = _text(error, secret)
     match error:
         case errors.APIError():
-            return _status(error, said, model, secret)
+            return _status(error, said, model, names)
+        case exceptions.TransportError():
+            return Unreachable(f"Google's sign-in can't be reached ({said}).")
+        case exceptions.GoogleAuthError():
+            return UserError(f"Google refused the credentials ({said}): check {names.key}.")
         case httpx2.InvalidURL() | httpx2.UnsupportedProtocol() | httpx2.LocalProtocolError():
-            return UserError(f"the request to {base_url} could not be built ({said}): check MMRAG_GEMINI_BASE_URL.")
+            return UserError(f"the request to {base_url} could not be built ({said}): check {names.address}.")
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.ProxyError():
             return Unreachable(f"Gemini at {base_url} can't be reached ({said}).")
         case httpx2.ReadTimeout() | httpx2.WriteTimeout():
@@ -54,16 +86,16 @@ def read_error(error: Exception, *, model: str, base_url: str, secret: str) -> B
             )
 
 
-def _status(error: Any, said: str, model: str, secret: str) -> BackendError | UserError | NoImage:
+def _status(error: Any, said: str, model: str, names: Names) -> BackendError | UserError | NoImage:
     code, status = error.code, error.status or "no status"
     details = _details(error.details)
     reasons = {str(entry.get("reason")) for entry in details}
     if code in (401, 403) or "API_KEY_INVALID" in reasons or "API key not valid" in said:
-        return UserError(f"Gemini refused the key ({code} {status}: {said}): check {KEY_SETTING}.")
+        return UserError(f"Gemini refused the key ({code} {status}: {said}): check {names.key}.")
     match code:
         case _ if 300 <= code < 400:
             return UserError(
-                f"Gemini's address answers with a redirect ({code}): set MMRAG_GEMINI_BASE_URL to where it leads."
+                f"Gemini's address answers with a redirect ({code}): set {names.address} to where it leads."
             )
         case 404:
             return UserError(f"Gemini has no model {model!r} ({said}): set MMRAG_GEMINI_MODEL or the brief's `model`.")
@@ -74,7 +106,7 @@ def _status(error: Any, said: str, model: str, secret: str) -> BackendError | Us
         case 499 | 504:
             return Ambiguous(f"Gemini gave up on the request ({code} {status}), the picture may have been billed.")
         case 400 if status == "FAILED_PRECONDITION":
-            return UserError(f"Gemini can't be used with this key ({said}): check the project of {KEY_SETTING}.")
+            return UserError(f"Gemini can't be used with this key ({said}): check the project of {names.key}.")
         case 400 if _POLICY.search(said):
             return NoImage("blocked", f"the request was refused: {said}", usage=Usage({}, 0.0))
         case _ if code >= 500:
@@ -127,4 +159,4 @@ def _text(error: Exception, secret: str) -> str:
 
 
 def hide(text: str, secret: str) -> str:
-    return text.replace(secret, "**********")
+    return text.replace(secret, "**********") if secret else text

@@ -1,11 +1,13 @@
 """An occurrence of a brief becomes a plan, the plan pictures, the pictures a page for people."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
 from upath import UPath
 
+from mmrag_pipeline.campaigns.backends import batches_of
 from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
@@ -51,11 +53,13 @@ class CampaignPlanConfig(dg.Config):
 
 class CampaignImagesConfig(dg.Config):
     """Switches for one materialisation. `retry_ambiguous` asks again for what may have been billed already;
-    `budget_usd` lowers what this run may spend (MMRAG_BUDGET_USD_PER_RUN), and never raises it.
+    `budget_usd` lowers what this run may spend (MMRAG_BUDGET_USD_PER_RUN), and never raises it; `online` makes at full
+    price what a brief with `mode: batch` has not ordered yet.
     """
 
     retry_ambiguous: bool = False
     budget_usd: float | None = Field(None, ge=0)
+    online: bool = False
 
 
 @dg.asset(
@@ -145,10 +149,11 @@ def campaign_images(
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
         plan, credentials = plan_replacements(folder / PLAN), image_backend.credentials()
+        backend = image_backend.open(plan.backend)
         ledger, caps = Ledger(image_backend.ledger), image_backend.caps(plan, run_usd=config.budget_usd)
         report = make_pictures(
-            plan,
-            backend=image_backend.open(plan.backend),
+            replace(plan, mode="online") if config.online else plan,
+            backend=backend,
             ledger=ledger,
             folder=folder,
             references=ReferencePictures(folder / "references"),
@@ -158,6 +163,8 @@ def campaign_images(
             retry_ambiguous=config.retry_ambiguous,
             threads=image_backend.threads,
             rate=image_backend.rate(),
+            batches=batches_of(backend),
+            batch_deadline=image_backend.batch_deadline,
             prices=image_backend.price_list(),
             credentials=credentials,
         )
@@ -245,6 +252,7 @@ LEFT_OVER = {
     "blocked": "word the blocked scenes or products differently in the brief",
     "no_image": "run again for those answered without a picture",
     "failed": "mend what the reasons of the failed ones say and run again",
+    "in_batch": "wait for the batch jobs, or run campaign_batch where the reasons say that nothing is ordered",
     "products_left_out": "mend the left out products in the brief or ingest the drop that has them, then run again",
 }
 """What to do about what is not there, by the count that says how much of it there is."""

@@ -4,8 +4,9 @@ import logging
 
 import dagster as dg
 
+from mmrag_pipeline.campaigns.backends.base import backend_info
 from mmrag_pipeline.campaigns.brief import Brief, load_briefs
-from mmrag_pipeline.defs.campaigns.jobs import run_campaign
+from mmrag_pipeline.defs.campaigns.jobs import run_campaign, submit_campaign
 from mmrag_pipeline.defs.partitions import campaign_occurrences
 from mmrag_pipeline.settings import load_settings
 
@@ -20,15 +21,17 @@ def schedules() -> dg.Definitions:
     for problem in briefs.problems if settings.campaigns else ():
         log.warning("%s", problem.sentence)
     status = dg.DefaultScheduleStatus.RUNNING if settings.autostart else dg.DefaultScheduleStatus.STOPPED
-    return dg.Definitions(schedules=[_schedule(brief, status) for brief in briefs.good if brief.schedule])
+    due = [brief for brief in briefs.good if brief.schedule]
+    return dg.Definitions(schedules=[_schedule(brief, settings.image_backend, status) for brief in due])
 
 
-def _schedule(brief: Brief, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
+def _schedule(brief: Brief, backend: str, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
     assert brief.schedule is not None
+    in_batches = brief.mode == "batch" and backend_info(brief.backend or backend).batches
 
     @dg.schedule(
         name=f"campaign_{brief.campaign.replace('-', '_')}",
-        job=run_campaign,
+        job=submit_campaign if in_batches else run_campaign,
         cron_schedule=brief.schedule.cron,
         execution_timezone=brief.schedule.timezone,
         description=f"{brief.title}: {brief.objective}",
