@@ -200,7 +200,9 @@ def outcomes(processes: list[subprocess.Popen]) -> tuple[int, int]:
 
 
 def test_eight_threads_in_two_processes_never_pass_a_cap(lay_out: LayOut, server: GeminiServer) -> None:
-    """Fifty-two variants of one campaign in two occurrences; a cap that lets the twentieth through, not the next."""
+    """Fifty-two variants of one campaign in two occurrences; a cap that lets the twentieth through, not the next. A
+    process that has nothing in flight itself skips while the other holds money, so it can be some fewer.
+    """
     small(server)
     days = ("2026-11-23", "2026-11-30")
     desks = [lay_out(("brand:", "n: 13\nbrand:"), occurrence=day) for day in days]
@@ -211,8 +213,8 @@ def test_eight_threads_in_two_processes_never_pass_a_cap(lay_out: LayOut, server
         assert ledger.spent() <= cap + 1e-9, "at no moment, reservations included"
         time.sleep(0.01)
     made, skipped = outcomes(both)
-    assert made + skipped == 52 and made == len(server.requests) == 20
-    assert ledger.spent() == pytest.approx(20 * bill, abs=1e-4) and ledger.spent() <= cap
+    assert made + skipped == 52 and made == len(server.requests) and 16 <= made <= 20
+    assert ledger.spent() == pytest.approx(made * bill, abs=1e-4) and ledger.spent() <= cap
     reasons = {sidecar["reason"] for desk in desks for sidecar in skipped_sidecars(desk)}
     assert reasons and all("raise budget_usd in the brief and run again" in reason for reason in reasons)
     later, still_skipped = outcomes([run(desk, server, cap=50) for desk in desks])
