@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.brief import load_briefs
-from mmrag_pipeline.campaigns.prices import load_prices
+from mmrag_pipeline.campaigns.prices import load_prices, text_ceiling
 from mmrag_pipeline.campaigns.provenance import credentials_in_force, development_folder, require_usable
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.embedding.model import DEMO
@@ -170,6 +170,8 @@ def _images(settings: Settings) -> Finding:
         )
     model = image_model(settings.gemini_model)
     model.require_alive(datetime.now(UTC).date())
+    if settings.gemini_judge:
+        text_ceiling(settings.gemini_judge, input_tokens=0, output_tokens=0)  # says so where nobody knows its price
     backend = wiring.gemini(settings) if settings.image_backend == "gemini" else wiring.vertex(settings)
     backend.check(model.id)
     return Finding("image backend", "ok", f"{backend.info.name} answers and knows {settings.gemini_model}.")

@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         description="Gemini endpoint; change it for a proxy or a test.",
     )
     gemini_timeout_s: float = Field(180.0, gt=0, description="Seconds one Gemini request may take.")
+    gemini_judge: str | None = Field(
+        None,
+        description="Gemini text model that judges finished pictures against their references, for money "
+        "(gemini-2.5-flash, for example); default: none.",
+    )
     gemini_rpm: int | None = Field(
         None, ge=1, description="Gemini requests a minute of all processes beside one ledger; default: no limit."
     )

@@ -30,6 +30,7 @@ from mmrag_pipeline.campaigns.decisions import (
     read_decisions,
     review_of,
 )
+from mmrag_pipeline.campaigns.judge import judgement_in
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Reference, Variant
 from mmrag_pipeline.campaigns.plan_table import find_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures
@@ -72,6 +73,7 @@ class Entry:
     picture_of: str
     size: str
     scores: Scores | None
+    judgement: dict[str, Any] | None
     review: Review
     successor: str
     successors_left: int
@@ -206,10 +208,11 @@ def _entry(
         picture_of=picture_of,
         size=f"{picture['width']} x {picture['height']}" if picture else f"{variant.width} x {variant.height}",
         scores=scores_of(sidecar) if picture else None,
+        judgement=judgement_in(sidecar) if picture else None,
         review=review_of(decisions, look_of(sidecar) if picture else ""),
         successor=successors.get(variant.key, ""),
         successors_left=replacements_left(plan.variants, variant),
-        usd=cost.get("usd", 0.0) + cost.get("earlier_usd", 0.0),
+        usd=cost.get("usd", 0.0) + cost.get("earlier_usd", 0.0) + (sidecar.get("judge") or {}).get("usd", 0.0),
         made_at=sidecar.get("created_at", "")[:16].replace("T", " "),
         file=picture.get("file", ""),
         warnings=tuple(sidecar.get("warnings", ())),

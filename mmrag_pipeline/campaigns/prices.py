@@ -143,6 +143,37 @@ def _listed(model: str) -> tuple[Mapping[str, float], str] | None:
     return found, f"genai-prices {__version__}"
 
 
+def text_ceiling(model: str, *, input_tokens: int, output_tokens: int) -> float:
+    """What so many tokens of a text model cost at most, in US dollars.
+
+    Raises:
+        UserError: Google's list has no price of the model.
+    """
+    from genai_prices import Usage, calc_price
+
+    try:
+        price = calc_price(Usage(input_tokens=1), model, provider_id="google").model_price
+    except LookupError:
+        raise UserError(
+            f"MMRAG_GEMINI_JUDGE={model}: nobody knows what it costs, so it is not asked: name a text model that "
+            f"genai-prices knows, for example gemini-2.5-flash."
+        ) from None
+    return (input_tokens * _highest(price.input_mtok) + output_tokens * _highest(price.output_mtok)) / 1e6
+
+
+def text_bill(usage: Mapping[str, Any], model: str) -> float | None:
+    """What a text model's usage comes to, in US dollars; None where it can't be priced."""
+    from genai_prices import extract_usage
+
+    if not usage.get("totalTokenCount"):
+        return None
+    try:
+        found = extract_usage({"usageMetadata": usage, "modelVersion": model}, provider_id="google")
+        return float(found.calc_price().total_price)
+    except (LookupError, ValueError):
+        return None
+
+
 def _highest(price: Any) -> float:
     tiers = [tier.price for tier in getattr(price, "tiers", ())]
     return float(max([getattr(price, "base", price) or 0, *tiers]))

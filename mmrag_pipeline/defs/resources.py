@@ -77,6 +77,7 @@ def resources() -> dg.Definitions:
                 batch_deadline_h=settings.batch_deadline_h,
                 c2pa_certificate=settings.c2pa_certificate,
                 c2pa_key=settings.c2pa_key,
+                judge=settings.gemini_judge,
             ),
             "briefs": BriefsResource(folder=settings.campaigns_root),
         }

@@ -50,12 +50,13 @@ class ImageBackendResource(dg.ConfigurableResource):
     vertex_location: str = Field("global", description="Google Cloud location of vertex.")
     batch_deadline_h: float = Field(30.0, description="Hours after which a batch job is given up.")
 
+    c2pa_certificate: str | None = Field(None, description="PEM file of the certificate that signs; None: self-made.")
+    c2pa_key: str | None = Field(None, description="PEM file of its key.")
+    judge: str | None = Field(None, description="Text model that judges finished pictures, for money; None: nobody.")
+
     @property
     def batch_deadline(self) -> timedelta:
         return timedelta(hours=self.batch_deadline_h)
-
-    c2pa_certificate: str | None = Field(None, description="PEM file of the certificate that signs; None: self-made.")
-    c2pa_key: str | None = Field(None, description="PEM file of its key.")
 
     def credentials(self) -> Credentials:
         """Who signs the pictures.

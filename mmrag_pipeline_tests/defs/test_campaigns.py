@@ -13,6 +13,7 @@ from upath import UPath
 
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline_tests.integration.gemini_judge_server import JUDGE, JudgeServer
 from mmrag_pipeline_tests.integration.gemini_server import GeminiServer, transport
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
 
@@ -139,17 +140,23 @@ def test_gemini_without_a_key_says_which_variable_is_missing(
     assert not list((occurrence(campaign) / "images").glob("*"))
 
 
-def test_gemini_is_paid_once_and_its_key_is_written_nowhere(
+def test_gemini_and_the_judge_are_paid_once_and_the_key_is_written_nowhere(
     campaign: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with GeminiServer() as server:
+    with JudgeServer() as server:
         monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "gemini")
+        monkeypatch.setenv("MMRAG_GEMINI_JUDGE", JUDGE)
         monkeypatch.setenv("MMRAG_GEMINI_API_KEY", server.key)
         monkeypatch.setenv("MMRAG_GEMINI_BASE_URL", server.url)
-        first = campaign.run("run_campaign", KEY).metadata["campaign_images"]
-        again = campaign.run("run_campaign", KEY).metadata["campaign_images"]
+        runs = [campaign.run("run_campaign", KEY).metadata for _ in range(2)]
+        first, again = (run["campaign_images"] for run in runs)
         assert (first["made"], first["requests"], again["made"], again["requests"]) == (2, 2, 0, 0)
-        assert (len(server.requests), server.problems) == (2, [])
+        assert [(run["campaign_gallery"]["judged"], run["campaign_gallery"]["judged_before"]) for run in runs] == [
+            (2, 0),
+            (0, 2),
+        ]
+        assert runs[0]["campaign_gallery"]["judged_for_usd"] == pytest.approx(server.judged_usd, abs=1e-4)
+        assert (len(server.requests), len(server.asked), server.problems) == (2, 2, [])
         assert first["spent_usd"] >= server.billed_usd > 0  # the server counts pictures, the ledger prompts too
     files = [path for path in campaign.root.rglob("*") if path.is_file()]
     assert len(files) > 20

@@ -8,10 +8,13 @@ from pydantic import Field
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends import batches_of
+from mmrag_pipeline.campaigns.backends.base import backend_info
+from mmrag_pipeline.campaigns.backends.gemini_judge import GeminiJudge
 from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
 from mmrag_pipeline.campaigns.generate import make_pictures
+from mmrag_pipeline.campaigns.judge import JudgeReport, judge_pictures
 from mmrag_pipeline.campaigns.ledger import Ledger
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
@@ -202,11 +205,13 @@ def campaign_gallery(
 ) -> dg.MaterializeResult:
     """One self-contained HTML page: each picture beside its references, with prompt, scores, cost and state.
 
-    New pictures are scored first. Where they can't be, the page says so and is written all the same.
+    New pictures are scored first, and judged where MMRAG_GEMINI_JUDGE names a model. Where they can't be, the page says
+    so and is written all the same.
     """
     with user_errors_as_failures():
         _, folder = _occurrence(context, store)
         plan, references = read_plan(folder / PLAN), ReferencePictures(folder / "references")
+        verdicts = _judge(context, plan, folder, references, image_backend)
         scored = _score(context, plan, folder, references, store, clip_encoder, image_backend.ledger)
         report = write_gallery(plan, folder=folder, references=references)
     return dg.MaterializeResult(
@@ -214,11 +219,48 @@ def campaign_gallery(
             "scored": scored.scored,
             "scores_kept": scored.kept,
             "scoring_problems": dg.MetadataValue.json(list(scored.problems)),
+            "judged": verdicts.judged,
+            "judged_before": verdicts.kept,
+            "judged_for_usd": round(verdicts.usd, 4),
+            "judging_problems": dg.MetadataValue.json(list(verdicts.problems)),
             "gallery": dg.MetadataValue.path(str(report.path)),
             "pictures": report.pictures,
             "bytes": report.bytes,
         }
     )
+
+
+def _judge(
+    context: dg.AssetExecutionContext,
+    plan: CampaignPlan,
+    folder: UPath,
+    references: ReferencePictures,
+    image_backend: ImageBackendResource,
+) -> JudgeReport:
+    """Verdicts where a judge is named; a page without them is still a page."""
+    if image_backend.judge is None or not backend_info(plan.backend).paid:
+        return JudgeReport()
+    ledger = Ledger(image_backend.ledger)
+    try:
+        backend = image_backend.open(plan.backend)
+        with hold_occurrence(ledger.path, campaign=plan.campaign, occurrence=plan.occurrence, wait_s=SCORING_WAIT_S):
+            report = judge_pictures(
+                plan,
+                folder=folder,
+                references=references,
+                judge=GeminiJudge(backend, model=image_backend.judge),
+                ledger=ledger,
+                caps=image_backend.caps(plan),
+                run_id=context.run.run_id,
+                now=datetime.now(UTC),
+                rate=image_backend.rate(),
+                progress=context.log.info,
+            )
+    except (UserError, OSError) as error:
+        report = JudgeReport(problems=(f"nothing was judged: {error}",))
+    for problem in report.problems:
+        context.log.warning("%s", problem)
+    return report
 
 
 def _score(
