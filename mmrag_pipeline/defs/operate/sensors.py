@@ -4,6 +4,7 @@ One sensor with one cursor, not Dagster's run_failure_sensor: that one has no me
 Milvus is down are one incident.
 """
 
+import copy
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from dagster import DagsterEventType
 
 from mmrag_pipeline.alerts import Alert, Incidents, post
 from mmrag_pipeline.defs.index.assets import media_index
+from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.settings import Settings, load_settings
 
 MAX_RUNS_A_TICK = 200
@@ -35,28 +37,45 @@ def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         order_by="update_timestamp",
         ascending=True,
     )
-    alerts = []
+    sent, looked_at, trouble = 0, [], None
     for record in records:
-        if record.dagster_run.run_id not in seen:
-            alerts += _about_run(context.instance, record.dagster_run, incidents, settings, now)
-    until = max([state["until"], *(_ended_at(record) for record in records)])
-    recent = [r.dagster_run.run_id for r in records if _ended_at(r) >= until - OVERLAP_S]
-    published = _published_at(context.instance)
+        known, run = copy.deepcopy(incidents.known), record.dagster_run
+        try:
+            if run.run_id not in seen:
+                for alert in _about_run(context.instance, run, incidents, settings, now):
+                    _say(context, settings, alert)
+                    sent += 1
+        except Unavailable as error:
+            incidents.known, trouble = known, error  # the next tick begins with this run
+            break
+        looked_at.append(record)
+    until = max([state["until"], *(_ended_at(record) for record in looked_at)])
+    recent = [record.dagster_run.run_id for record in looked_at if _ended_at(record) >= until - OVERLAP_S]
+    said_stale, published = state.get("stale", ""), _published_at(context.instance)
     stale = published if published and now - published > timedelta(hours=settings.alert_stale_h) else None
-    if stale and state.get("stale") != stale.isoformat():
-        alerts.append(_about_stale_index(stale, now, settings))
-    for alert in alerts:
-        context.log.error("%s", alert)
-        if settings.alert_webhook is not None:
-            post(alert, settings.alert_webhook.get_secret_value())
+    if trouble is None and stale and said_stale != stale.isoformat():
+        try:
+            _say(context, settings, _about_stale_index(stale, now, settings))
+            sent += 1
+        except Unavailable as error:
+            trouble = error
+    if trouble is None:
+        said_stale = stale.isoformat() if stale else ""
+    elif not sent:
+        raise trouble  # a failed tick is seen; one that has sent something must keep that in its cursor
     context.update_cursor(
-        json.dumps(
-            {"until": until, "seen": recent, "incidents": incidents.known, "stale": stale.isoformat() if stale else ""}
-        )
+        json.dumps({"until": until, "seen": recent, "incidents": incidents.known, "stale": said_stale})
     )
     return dg.SkipReason(
-        f"{len(records)} runs ended lately, {len(alerts)} alerts, {len(incidents.known)} open incidents"
+        f"{len(records)} runs ended lately, {sent} alerts, {len(incidents.known)} open incidents"
+        + (f"; {trouble}" if trouble else "")
     )
+
+
+def _say(context: dg.SensorEvaluationContext, settings: Settings, alert: Alert) -> None:
+    context.log.error("%s", alert)
+    if settings.alert_webhook is not None:
+        post(alert, settings.alert_webhook.get_secret_value())
 
 
 def _about_run(
