@@ -380,6 +380,7 @@ LINES = st.sampled_from([None, None, LEFT_OUT, GARBLED, refused("NO_IMAGE"), lin
 DAYS = count(1)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(LINES, min_size=4, max_size=4),

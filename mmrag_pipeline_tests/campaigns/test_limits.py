@@ -159,6 +159,7 @@ print(*got)
 """
 
 
+@pytest.mark.slow
 def test_one_rate_is_kept_by_two_processes(tmp_path: Path) -> None:
     path = str(tmp_path / "rate.sqlite")
     both = [subprocess.Popen([sys.executable, "-c", TAKE, path], stdout=subprocess.PIPE, text=True) for _ in range(2)]

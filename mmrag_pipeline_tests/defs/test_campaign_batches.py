@@ -99,6 +99,7 @@ def test_ordered_watched_and_collected_at_half_price(campaign: Pipeline, server:
     assert again["ordered"] == 0 and len(server.jobs) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_is_asked_for_again_after_a_while(
     campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_run_that_failed_is_asked_for_again_after_a_while(
     assert tick()[0] == []
 
 
+@pytest.mark.slow
 def test_an_order_whose_run_died_is_gone_on_with_by_the_sensor(
     campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +153,7 @@ def test_the_schedule_of_a_batch_brief_orders(
     assert job() == "run_campaign", "what is free is drawn at once"
 
 
+@pytest.mark.slow
 def test_what_was_never_ordered_can_be_made_online_when_asked_for(
     campaign: Pipeline, server: GeminiBatchServer
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_plan_without_a_single_variant_fails_with_the_reasons(campaign: Pipeli
     assert not occurrence(campaign).exists()
 
 
+@pytest.mark.slow
 def test_what_is_left_over_is_a_warning_with_what_to_do(campaign: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     campaign.run("run_campaign", KEY)
     assert completeness().passed
@@ -175,6 +176,7 @@ def test_each_brief_has_a_schedule_that_adds_its_occurrence(campaign: Pipeline) 
         assert instance.get_dynamic_partitions("campaign_occurrences") == [KEY]
 
 
+@pytest.mark.slow
 def test_a_store_in_a_bucket_works_from_ingest_to_gallery(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """fsspec's memory filesystem stands for any object store; the two databases stay on the local disk."""
     monkeypatch.setenv("MMRAG_STORE", "memory:///bucket")

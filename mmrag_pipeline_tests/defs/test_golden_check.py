@@ -63,6 +63,7 @@ def checks_of(pipeline: Pipeline) -> dict[str, tuple[bool, str, dict]]:
         return found
 
 
+@pytest.mark.slow
 def test_vectors_that_are_wrong_for_words_fail_one_check_and_move_nothing(catalogue: Pipeline) -> None:
     before = catalogue.status().live
     outcome = catalogue.run("nightly_reindex", config=REBUILD).metadata["staged_media_index"]
@@ -108,6 +109,7 @@ def test_a_worse_model_is_compared_with_kept_figures(catalogue: Pipeline, monkey
     assert catalogue.status().live == live
 
 
+@pytest.mark.slow
 def test_a_quiet_night_with_a_golden_set_imports_no_torch_and_writes_nothing(catalogue: Pipeline) -> None:
     before = tree(catalogue.root / "store")
     assert any("quality/golden" in name for name in before)

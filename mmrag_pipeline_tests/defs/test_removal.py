@@ -59,6 +59,7 @@ def stopped(*_: object) -> None:
     raise UserError("stopped here")  # not retried, so nobody waits for it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step",
     ["mmrag_pipeline.removal.sync_drop", "mmrag_pipeline.removal.EmbeddingStore.remove"],

@@ -22,6 +22,7 @@ def scored(shared_data: Path, seeds: range, **options) -> Score:
     return total
 
 
+@pytest.mark.slow
 def test_promos_that_no_threshold_was_chosen_on(shared_data: Path) -> None:
     total = scored(shared_data, range(5000, 5003), seconds=9)
     assert total.shots >= 12 and total.found >= total.shots - 1, total

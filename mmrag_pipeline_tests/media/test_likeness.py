@@ -187,6 +187,7 @@ def test_no_two_of_2900_different_pictures_are_joined(shared_data: Path) -> None
     assert near_duplicates(looks, sizes) == {}
 
 
+@pytest.mark.slow
 def test_twenty_thousand_looks(shared_data: Path) -> None:
     """In time and memory that a nightly run does not notice, also when all of them are copies."""
     rng = np.random.default_rng(3)
