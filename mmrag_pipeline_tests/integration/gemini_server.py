@@ -258,7 +258,11 @@ def _handler(server: GeminiServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def _handle(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # the caller was killed while it sent: nothing arrived that could be answered
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             self._send(server.handle(self.command, self.path, headers, body))
 
