@@ -238,6 +238,36 @@ def test_pictures_on_demand_are_reviewed_and_exported_like_others(
     assert "already" in ran("campaign", "approve", made.key[:8], "--occurrence", where)
 
 
+def test_approved_pictures_on_demand_are_indexed_and_one_that_is_gone_keeps_no_other_from_it(
+    shop: Shop, gemini: GeminiBackend, tmp_path: Path
+) -> None:
+    Image.effect_noise((300, 200), 60).convert("RGB").save(tmp_path / "mine.png")
+    found = shop.picture(find=["something red"], backend=gemini)
+    given = shop.picture("a poster of it", images=[tmp_path / "mine.png"], backend=gemini)
+    ran("campaign", "approve", found.key, given.key)
+    said = ran("campaign", "index")
+    assert said.count("1 approved pictures in the index (1 written, 0 removed)") == 2
+    assert generated() == {found.file.name: "lunar", given.file.name: "on-demand"}
+
+    first, second = sorted((found, given), key=lambda one: str(one.file))
+    data = first.file.read_bytes()
+    first.file.write_bytes(b"altered")
+    ran("campaign", "reject", second.key, "--reason", "no")
+    result = mmrag("campaign", "index")
+    assert result.exit_code == 1 and "(0 written, 1 removed)" in result.output
+    (sentence,) = result.stderr.strip().splitlines()
+    assert f"on-demand__{'/'.join(first.file.parts[-4:-2])}: the approved picture" in sentence
+    assert set(generated()) == {first.file.name}
+    first.file.write_bytes(data)
+    assert ran("campaign", "index", "--remove").count("1 removed") == 1 and generated() == {}
+
+
+def generated() -> dict[str, str]:
+    """Product line of every generated picture in the index, by its file."""
+    hits = json.loads(ran("search", "something", "--origin", "generated", "-k", "50", "--json"))
+    return {hit["path"]: hit["product_line"] for hit in hits}
+
+
 # the command
 
 
