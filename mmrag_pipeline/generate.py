@@ -231,7 +231,7 @@ def _make(
         clock=now,
         progress=progress,
         threads=1,
-        rate=wiring.rate(settings) if backend.info.paid else None,
+        rate=wiring.rate(settings),
         lock_wait_s=LOCK_WAIT_S,
         prices=wiring.prices(settings),
         credentials=wiring.credentials(settings),
