@@ -152,6 +152,8 @@ def test_pictures_of_ones_own_need_no_index(
     made = shop.picture("a poster of it", images=[tmp_path / "mine.png"], backend=gemini, encoder=None)
     assert [(r.path, r.media_id, r.role) for r in made.references] == [("mine.png", "", "product")]
     assert "Given: image 1 shows what the picture is about." in made.prompt
+    ingredients = json.loads(made.sidecar.read_text())["provenance"]["ingredients"]
+    assert [one["title"] for one in ingredients] == ["Reference 1"] and b"mine.png" not in made.file.read_bytes()
     assert not shop.picture("a poster of it", images=[data], backend=gemini, encoder=None).made_now
     with pytest.raises(UserError, match=r"picture .*gone.png can't be read"):
         shop.picture("a poster", images=[tmp_path / "gone.png"])

@@ -16,7 +16,7 @@ from mmrag_pipeline.campaigns.finishing.drawn import draw_overlay
 from mmrag_pipeline.campaigns.finishing.overlay import open_logo
 from mmrag_pipeline.campaigns.finishing.recipe import Recipe
 from mmrag_pipeline.campaigns.originals import FORMATS, Original, picture_of
-from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
+from mmrag_pipeline.campaigns.plan import CampaignPlan, Reference, Variant
 from mmrag_pipeline.campaigns.provenance import (
     Credentials,
     ProvenanceReport,
@@ -131,11 +131,7 @@ class Finisher:
         )
 
     def _sources(self, variant: Variant) -> list[Source]:
-        return [
-            # Never a path: how a brand files its media is nobody's business.
-            Source(r.title or r.sku or f"Reference {r.order}", r.sha256, r.mime, self._references.read(r.sha256))
-            for r in variant.references
-        ]
+        return [Source(_public_name(r), r.sha256, r.mime, self._references.read(r.sha256)) for r in variant.references]
 
     def _provenance(self, data: bytes, file: str) -> dict[str, Any]:
         report: ProvenanceReport = read_provenance(data, file=file)
@@ -153,6 +149,12 @@ class Finisher:
             "certificate_sha256": self._credentials.sha256,
             "ingredients": [asdict(ingredient) for ingredient in report.ingredients],
         }
+
+
+def _public_name(reference: Reference) -> str:
+    """Never a path: how a brand files its media is nobody's business. What lies outside the library has no other."""
+    catalogued = (reference.title or reference.sku) if reference.media_id else ""
+    return catalogued or f"Reference {reference.order}"
 
 
 def _look(picture: Image.Image) -> str:
