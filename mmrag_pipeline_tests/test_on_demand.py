@@ -5,10 +5,11 @@ demo model and the real SDK.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mmrag_pipeline import cli_generate, wiring
+from mmrag_pipeline.campaigns.backends.base import BackendInfo, GenerationRequest, Ok
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.ledger import Ledger
 from mmrag_pipeline.cli import app
@@ -122,6 +124,32 @@ def test_a_preview_never_stands_for_a_picture(shop: Shop, gemini: GeminiBackend,
     preview = shop.picture(backend="preview")
     assert preview.preview and preview.usd == 0 and preview.file.name.startswith("PREVIEW-")
     assert not shop.picture(backend=gemini).preview and len(server.requests) == 1
+
+
+@dataclass
+class OwnBackend:
+    """Somebody's own: one colour for every request."""
+
+    info: BackendInfo
+    asked: list[GenerationRequest] = field(default_factory=list)
+
+    def generate(self, request: GenerationRequest) -> Ok:
+        self.asked.append(request)
+        sink = io.BytesIO()
+        Image.new("RGB", request.pixels, (170, 40, 60)).save(sink, "PNG")
+        return Ok(sink.getvalue(), "png", *request.pixels)
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_backend_of_ones_own_makes_pictures_too(shop: Shop, paid: bool) -> None:
+    own = OwnBackend(BackendInfo("own", version="1", paid=paid))
+    made = shop.picture(backend=own)
+    assert made.made_now and not made.preview and Image.open(made.file).getpixel((9, 9)) == (170, 40, 60)
+    assert len(own.asked) == 1 and own.asked[0].references[0].sha256 == made.references[0].sha256
+    assert (made.usd > 0) == paid and shop.spent == pytest.approx(made.usd, abs=1e-5)
+    again = shop.picture(backend=own)
+    assert (again.file, again.made_now, len(own.asked)) == (made.file, False, 1)
+    assert "approved" in ran("campaign", "approve", made.key)
 
 
 def test_many_threads_that_ask_for_the_same_pay_once(shop: Shop, gemini: GeminiBackend, server: GeminiServer) -> None:

@@ -126,6 +126,7 @@ def at_work(
     images = folder / "images"
     finisher = Finisher(
         plan,
+        paid=backend.info.paid,
         references=references,
         credentials=credentials or credentials_in_force(None, None, ledger=ledger.path),
     )

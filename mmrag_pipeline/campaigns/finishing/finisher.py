@@ -10,7 +10,6 @@ from typing import Any
 
 from PIL import Image
 
-from mmrag_pipeline.campaigns.backends.base import backend_info
 from mmrag_pipeline.campaigns.finishing.crop import crop_to, crop_warnings, open_original
 from mmrag_pipeline.campaigns.finishing.drawn import draw_overlay
 from mmrag_pipeline.campaigns.finishing.overlay import open_logo
@@ -52,12 +51,13 @@ class Finished:
 class Finisher:
     """Finishes the pictures of one plan; shared by the threads of a run."""
 
-    def __init__(self, plan: CampaignPlan, *, references: ReferencePictures, credentials: Credentials):
+    def __init__(self, plan: CampaignPlan, *, paid: bool, references: ReferencePictures, credentials: Credentials):
+        """`paid`: its backend is; one of somebody's own is in no table."""
         self._plan = plan
         self._references = references
         self._credentials = credentials
         self._logo = open_logo(plan.finishing.logo) if plan.finishing.logo else None
-        self._paid = backend_info(plan.backend).paid
+        self._paid = paid
         self._lock = threading.Lock()
         self._signs = False
 
