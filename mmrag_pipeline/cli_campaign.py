@@ -87,7 +87,10 @@ def reject(
     occurrence: Occurrence = None,
     by: By = None,
 ) -> None:
-    """Turn pictures down: the next run of campaign_images makes another in each one's place, and overwrites nothing."""
+    """Turn pictures down: another is made in each one's place, and nothing is overwritten.
+
+    The next run of campaign_images makes it; for a picture on demand, the next `mmrag generate` of the same.
+    """
     _decide(keys, "rejected", occurrence, by, reason)
 
 

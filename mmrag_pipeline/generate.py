@@ -6,8 +6,9 @@
     picture.file.read_bytes()
 
 References are found in the live collection, money is reserved in the ledger before the call and the picture gets its
-sidecar, as in a campaign. Asking for exactly the same again gives the same picture, for nothing. Safe to call from
-several threads; whoever calls often passes an `encoder` of its own, which stays in memory.
+sidecar, as in a campaign. Asking for exactly the same again gives the same picture, for nothing, unless somebody has
+rejected it meanwhile: then it is another. Safe to call from several threads; whoever calls often passes an `encoder` of
+its own, which stays in memory.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from upath import UPath
 from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.backends import ImageBackend
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
+from mmrag_pipeline.campaigns.decisions import REJECTED, read_decisions, review_of
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
@@ -127,7 +129,7 @@ def generate_picture(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     progress: Callable[[str], None] | None = None,
 ) -> GeneratedPicture:
-    """Make one picture, or give back the one that was made of exactly the same.
+    """Make one picture, or give back the one that was made of exactly the same and not rejected since.
 
     Args:
         prompt: what the picture shows.
@@ -188,9 +190,9 @@ class _Desk:
         return self.store.root / "campaigns" / CAMPAIGN
 
     def earlier(self) -> UPath | None:
-        """Folder of the newest picture of this wish, planned if not made."""
-        made = numbers_made(self.root, self.wish)
-        return made[max(made)] if made else None
+        """Folder of the newest picture of this wish, planned if not made; what people rejected is not given again."""
+        made = sorted(numbers_made(self.root, self.wish).items(), reverse=True)
+        return next((folder for _, folder in made if not _is_rejected(folder)), None)
 
     def next_number(self) -> int:
         return max(numbers_made(self.root, self.wish), default=0) + 1
@@ -277,6 +279,11 @@ def _require_agreement(agree: Callable[[PlannedPicture], bool] | None, planned: 
 def _is_made(folder: UPath, plan: CampaignPlan) -> bool:
     sidecar = read_sidecar(folder / "images", plan, plan.variants[0])
     return sidecar is not None and sidecar["status"] == GENERATED and is_whole(folder / "images", sidecar)
+
+
+def _is_rejected(folder: UPath) -> bool:
+    """A folder on demand has one picture, so all decisions in it are about that."""
+    return any(review_of(decisions, "").state == REJECTED for decisions in read_decisions(folder).values())
 
 
 def _find(

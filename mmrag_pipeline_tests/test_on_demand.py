@@ -268,6 +268,20 @@ def test_pictures_on_demand_are_reviewed_and_exported_like_others(
     assert "already" in ran("campaign", "approve", made.key[:8], "--occurrence", where)
 
 
+def test_a_rejected_picture_is_not_handed_out_again(shop: Shop, gemini: GeminiBackend, server: GeminiServer) -> None:
+    first = shop.picture(backend=gemini)
+    ran("campaign", "reject", first.key, "--reason", "the cape is orange")
+    second = shop.picture(backend=gemini)
+    assert second.made_now and second.key != first.key and len(server.requests) == 2
+    assert shop.picture(backend=gemini).key == second.key and first.file.exists()
+    third = shop.picture(backend=gemini, another=True)
+    ran("campaign", "reject", third.key, "--reason", "no better")
+    assert shop.picture(backend=gemini).key == second.key and len(server.requests) == 3, "that one is still good"
+    ran("campaign", "approve", first.key)
+    ran("campaign", "reject", second.key, "--reason", "the first is better")
+    assert shop.picture(backend=gemini).key == first.key, "a rejection can be taken back"
+
+
 def test_approved_pictures_on_demand_are_indexed_and_one_that_is_gone_keeps_no_other_from_it(
     shop: Shop, gemini: GeminiBackend, tmp_path: Path
 ) -> None:
