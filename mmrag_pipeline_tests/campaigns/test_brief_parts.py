@@ -217,6 +217,13 @@ def test_banned_words_are_whole_words_in_any_case() -> None:
     assert banned_in("c++ (really)", ["c++"]) == "c++"
 
 
+def test_a_sku_is_a_word_of_the_prompt_only_where_it_is_the_name(write_brief: WriteBrief) -> None:
+    rule = ("brand:", "brand:\n  banned: [rolex]")
+    with pytest.raises(BriefError, match=r"products\[0\].sku has 'rolex', which brand.banned rules out"):
+        write_brief(rule, (PRODUCT, "{sku: ROLEX-1}"))
+    assert write_brief(rule, (PRODUCT, "{sku: ROLEX-1, name: the golden watch}")).products[0].sku == "ROLEX-1"
+
+
 def test_catalogue_text_with_a_banned_word_is_left_out_of_the_prompt(lay_out: LayOut, index: ListedIndex) -> None:
     index.hits = [hit(1, title="Golden watch, like a Rolex", tags=("gold", "rolex killer"))]
     rule = ("brand:", "brand:\n  banned: [rolex]\n  dont: [anything like a Rolex]")
