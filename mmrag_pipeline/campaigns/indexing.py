@@ -17,8 +17,8 @@ from upath import UPath
 
 from mmrag_pipeline.campaigns.decisions import APPROVED, EXPORTED
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
-from mmrag_pipeline.campaigns.review import ON_DEMAND, OnFile, occurrences, pictures_of
-from mmrag_pipeline.campaigns.schedule import Occurrence
+from mmrag_pipeline.campaigns.review import OnFile, occurrences, pictures_of
+from mmrag_pipeline.campaigns.schedule import ON_DEMAND, Occurrence
 from mmrag_pipeline.campaigns.sidecar import GENERATED, is_whole
 from mmrag_pipeline.embedding.manifest import embed_manifest
 from mmrag_pipeline.embedding.model import BatchEncoder

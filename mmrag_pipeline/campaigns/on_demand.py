@@ -32,7 +32,7 @@ from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.prompts import SYSTEM, listed, reference_label
 from mmrag_pipeline.campaigns.references import EncodedReference, ReferencePictures, encode_reference
 from mmrag_pipeline.campaigns.registry import ImageModel, image_model
-from mmrag_pipeline.campaigns.review import ON_DEMAND
+from mmrag_pipeline.campaigns.schedule import ON_DEMAND
 from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, require_product_lines, select
 from mmrag_pipeline.campaigns.templates import MAX_SCENE, catalogue
 from mmrag_pipeline.campaigns.tokens import text_tokens
