@@ -138,7 +138,7 @@ def generate_picture(
         images: pictures of your own that are sent along, files or their bytes.
         product_line: look in this one only.
         aspect_ratio, image_size: as the model has them, `4:5` and `1K`.
-        backend: preview, gemini or one of your own; default: MMRAG_IMAGE_BACKEND.
+        backend: preview, gemini, vertex or one of your own; default: MMRAG_IMAGE_BACKEND.
         model: default: MMRAG_GEMINI_MODEL.
         another: make one more of the same instead of giving back what is there.
         agree: is shown the references and the price before anything is written or paid; False: nothing is done.

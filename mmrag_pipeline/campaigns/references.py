@@ -92,7 +92,7 @@ class ReferencePictures:
         """The bytes of that hash.
 
         Raises:
-            UserError: they are gone or altered; the plan has to be made again.
+            UserError: they are gone or altered; the plan, or another picture on demand, has to be made.
         """
         try:
             data = self._path(sha256).read_bytes()
@@ -100,8 +100,8 @@ class ReferencePictures:
             data = b""
         if hashlib.sha256(data).hexdigest() != sha256:
             raise UserError(
-                f"the reference {self._path(sha256)} is missing or altered: run campaign_plan for "
-                "this occurrence again, with replan."
+                f"the reference {self._path(sha256)} is missing or altered: run campaign_plan for this occurrence "
+                f"again, with replan; for a picture on demand, ask for another one (another=True, or --another)."
             )
         return data
 
