@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +24,7 @@ from pathlib import Path
 from upath import UPath
 
 from mmrag_pipeline import wiring
-from mmrag_pipeline.campaigns.backends import ImageBackend
-from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
+from mmrag_pipeline.campaigns.backends import ImageBackend, closing
 from mmrag_pipeline.campaigns.decisions import REJECTED, read_decisions, review_of
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.generate import make_pictures
@@ -299,18 +298,11 @@ def _find(
         return find_references(wish, MilvusReferenceFinder(connection, encoder), pictures)
 
 
-@contextmanager
-def _opened(settings: Settings, backend: str | ImageBackend | None) -> Iterator[ImageBackend]:
+def _opened(settings: Settings, backend: str | ImageBackend | None) -> AbstractContextManager[ImageBackend]:
     """Somebody's own backend as it is, or the named one for as long as it is needed."""
     if backend is not None and not isinstance(backend, str):
-        yield backend
-        return
-    own = wiring.image_backend(settings, backend or settings.image_backend)
-    try:
-        yield own
-    finally:
-        if isinstance(own, GeminiBackend):
-            own.close()
+        return nullcontext(backend)
+    return closing(wiring.image_backend(settings, backend or settings.image_backend))
 
 
 def _given(settings: Settings, image: str | Path | bytes, number: int) -> GivenPicture:
