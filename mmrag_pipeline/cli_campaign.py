@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mmrag_pipeline.cli_output import out, plain, told_plainly
+from mmrag_pipeline.cli_output import err, out, plain, told_plainly
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import load_settings
 
@@ -87,7 +87,10 @@ def reject(
     occurrence: Occurrence = None,
     by: By = None,
 ) -> None:
-    """Turn pictures down: the next run of campaign_images makes another in each one's place, and overwrites nothing."""
+    """Turn pictures down: another is made in each one's place, and nothing is overwritten.
+
+    The next run of campaign_images makes it; for a picture on demand, the next `mmrag generate` of the same.
+    """
     _decide(keys, "rejected", occurrence, by, reason)
 
 
@@ -141,7 +144,10 @@ def index(
     occurrence: Occurrence = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take generated pictures out of the index again.")] = False,
 ) -> None:
-    """Let `mmrag search --origin generated` find approved pictures; what is no longer approved leaves the index."""
+    """Let `mmrag search --origin generated` find approved pictures; what is no longer approved leaves the index.
+
+    An occurrence that can't be indexed is told and keeps no other from it; exit code 1 then.
+    """
     from mmrag_pipeline import wiring
     from mmrag_pipeline.campaigns.indexing import PictureIndexer
     from mmrag_pipeline.index.milvus import connect
@@ -155,9 +161,14 @@ def index(
         limits=wiring.limits(settings),
         ledger=settings.ledger_file,
     )
-    for one in indexer.index(occurrence, now=datetime.now(UTC), remove=remove):
+    report = indexer.index(occurrence, now=datetime.now(UTC), remove=remove)
+    for one in report.done:
         changed = f"{one.upserted} written, {one.deleted} removed"
         out.print(plain(f"{one.occurrence.key}: {one.pictures} approved pictures in the index ({changed})"))
+    for problem in report.problems:
+        err.print(f"[bold red]error:[/] {plain(problem)}", highlight=False)
+    if report.problems:
+        raise typer.Exit(1)
 
 
 def _decide(

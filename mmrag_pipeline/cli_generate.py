@@ -31,7 +31,9 @@ def generate(
     folder: Annotated[Path | None, typer.Option("--out", help="Copy picture and sidecar there.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
-    """Make one picture now, with references found in the library. The same again is free: it is there already."""
+    """Make one picture now, with references found in the library. The same again is free: it is there already, unless
+    it was rejected.
+    """
     from mmrag_pipeline.generate import generate_picture
 
     def agree(planned: PlannedPicture) -> bool:

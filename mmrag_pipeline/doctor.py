@@ -12,6 +12,8 @@ from typing import Any, Literal
 from pydantic import SecretStr
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.campaigns.backends import closing
+from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.brief import load_briefs
 from mmrag_pipeline.campaigns.prices import load_prices, text_ceiling
 from mmrag_pipeline.campaigns.provenance import credentials_in_force, development_folder, require_usable
@@ -172,8 +174,9 @@ def _images(settings: Settings) -> Finding:
     model.require_alive(datetime.now(UTC).date())
     if settings.gemini_judge:
         text_ceiling(settings.gemini_judge, input_tokens=0, output_tokens=0)  # says so where nobody knows its price
-    backend = wiring.gemini(settings) if settings.image_backend == "gemini" else wiring.vertex(settings)
-    backend.check(model.id)
+    with closing(wiring.image_backend(settings, settings.image_backend)) as backend:
+        if isinstance(backend, GeminiBackend):  # or its kind on Vertex
+            backend.check(model.id)
     return Finding("image backend", "ok", f"{backend.info.name} answers and knows {settings.gemini_model}.")
 
 

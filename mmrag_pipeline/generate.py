@@ -6,16 +6,17 @@
     picture.file.read_bytes()
 
 References are found in the live collection, money is reserved in the ledger before the call and the picture gets its
-sidecar, as in a campaign. Asking for exactly the same again gives the same picture, for nothing. Safe to call from
-several threads; whoever calls often passes an `encoder` of its own, which stays in memory.
+sidecar, as in a campaign. Asking for exactly the same again gives the same picture, for nothing, unless somebody has
+rejected it meanwhile: then it is another. Safe to call from several threads; whoever calls often passes an `encoder` of
+its own, which stays in memory.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +24,8 @@ from pathlib import Path
 from upath import UPath
 
 from mmrag_pipeline import wiring
-from mmrag_pipeline.campaigns.backends import ImageBackend
-from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
+from mmrag_pipeline.campaigns.backends import ImageBackend, closing
+from mmrag_pipeline.campaigns.decisions import REJECTED, read_decisions, review_of
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
@@ -127,7 +128,7 @@ def generate_picture(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     progress: Callable[[str], None] | None = None,
 ) -> GeneratedPicture:
-    """Make one picture, or give back the one that was made of exactly the same.
+    """Make one picture, or give back the one that was made of exactly the same and not rejected since.
 
     Args:
         prompt: what the picture shows.
@@ -136,7 +137,7 @@ def generate_picture(
         images: pictures of your own that are sent along, files or their bytes.
         product_line: look in this one only.
         aspect_ratio, image_size: as the model has them, `4:5` and `1K`.
-        backend: preview, gemini or one of your own; default: MMRAG_IMAGE_BACKEND.
+        backend: preview, gemini, vertex or one of your own; default: MMRAG_IMAGE_BACKEND.
         model: default: MMRAG_GEMINI_MODEL.
         another: make one more of the same instead of giving back what is there.
         agree: is shown the references and the price before anything is written or paid; False: nothing is done.
@@ -188,9 +189,9 @@ class _Desk:
         return self.store.root / "campaigns" / CAMPAIGN
 
     def earlier(self) -> UPath | None:
-        """Folder of the newest picture of this wish, planned if not made."""
-        made = numbers_made(self.root, self.wish)
-        return made[max(made)] if made else None
+        """Folder of the newest picture of this wish, planned if not made; what people rejected is not given again."""
+        made = sorted(numbers_made(self.root, self.wish).items(), reverse=True)
+        return next((folder for _, folder in made if not _is_rejected(folder)), None)
 
     def next_number(self) -> int:
         return max(numbers_made(self.root, self.wish), default=0) + 1
@@ -231,7 +232,7 @@ def _make(
         clock=now,
         progress=progress,
         threads=1,
-        rate=wiring.rate(settings) if backend.info.paid else None,
+        rate=wiring.rate(settings),
         lock_wait_s=LOCK_WAIT_S,
         prices=wiring.prices(settings),
         credentials=wiring.credentials(settings),
@@ -279,6 +280,11 @@ def _is_made(folder: UPath, plan: CampaignPlan) -> bool:
     return sidecar is not None and sidecar["status"] == GENERATED and is_whole(folder / "images", sidecar)
 
 
+def _is_rejected(folder: UPath) -> bool:
+    """A folder on demand has one picture, so all decisions in it are about that."""
+    return any(review_of(decisions, "").state == REJECTED for decisions in read_decisions(folder).values())
+
+
 def _find(
     settings: Settings, wish: Wish, pictures: ReferencePictures, encoder: Encoder | None, milvus: Milvus | None
 ) -> Found:
@@ -292,18 +298,11 @@ def _find(
         return find_references(wish, MilvusReferenceFinder(connection, encoder), pictures)
 
 
-@contextmanager
-def _opened(settings: Settings, backend: str | ImageBackend | None) -> Iterator[ImageBackend]:
+def _opened(settings: Settings, backend: str | ImageBackend | None) -> AbstractContextManager[ImageBackend]:
     """Somebody's own backend as it is, or the named one for as long as it is needed."""
     if backend is not None and not isinstance(backend, str):
-        yield backend
-        return
-    own = wiring.image_backend(settings, backend or settings.image_backend)
-    try:
-        yield own
-    finally:
-        if isinstance(own, GeminiBackend):
-            own.close()
+        return nullcontext(backend)
+    return closing(wiring.image_backend(settings, backend or settings.image_backend))
 
 
 def _given(settings: Settings, image: str | Path | bytes, number: int) -> GivenPicture:

@@ -110,11 +110,11 @@ def write_brief_plan(planned: BriefPlan, folder: UPath) -> None:
     """Write the plan as a run would (`plan.parquet`, `references/`) and as a table for people (`plan.md`).
 
     Raises:
-        UserError: the folder can't be written.
+        UserError: the folder can't be written, or a reference of a kept plan is gone.
     """
     try:
-        if isinstance(planned.references, ReferencesInMemory):
-            planned.references.keep_in(folder / "references")
+        sent = {reference.sha256 for variant in planned.plan.variants for reference in variant.references}
+        planned.references.copy_to(folder / "references", sent)
         write_bytes(folder / "plan.md", plan_markdown(planned.plan, planned.references).encode())
         write_plan(folder / "plan.parquet", planned.plan)
     except OSError as error:

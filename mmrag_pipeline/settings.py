@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         None, ge=1, description="Gemini requests a minute of all processes beside one ledger; default: no limit."
     )
     image_threads: int | None = Field(
-        None, ge=1, le=64, description="Pictures made at a time; default: 4 with gemini, 1 with preview."
+        None, ge=1, le=64, description="Pictures made at a time; default: 4 where paid, 1 with preview."
     )
     budget_usd_per_day: float = Field(
         10.0, ge=0, description="Most that all campaigns together may spend in one UTC day."

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from mmrag_pipeline.campaigns.backends import ImageBackend, open_backend
-from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
-from mmrag_pipeline.campaigns.backends.vertex import VertexBackend
 from mmrag_pipeline.campaigns.prices import Prices, load_prices
 from mmrag_pipeline.campaigns.provenance import Credentials, credentials_in_force
-from mmrag_pipeline.campaigns.rate import SharedRate
+from mmrag_pipeline.campaigns.rate import SharedRate, rate_beside
 from mmrag_pipeline.embedding.clip import ClipEncoder
 from mmrag_pipeline.embedding.model import ModelSpec
 from mmrag_pipeline.index.milvus import MilvusConfig
@@ -59,24 +55,6 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def gemini(settings: Settings) -> GeminiBackend:
-    return GeminiBackend(
-        api_key=settings.gemini_api_key or "",
-        base_url=settings.gemini_base_url,
-        timeout_s=settings.gemini_timeout_s,
-    )
-
-
-def vertex(settings: Settings) -> VertexBackend:
-    return VertexBackend(
-        project=settings.vertex_project or "",
-        location=settings.vertex_location,
-        api_key=settings.gemini_api_key or "",
-        timeout_s=settings.gemini_timeout_s,
-        prices=prices(settings),
-    )
-
-
 def image_backend(settings: Settings, name: str) -> ImageBackend:
     """The backend of that name; without one, callers ask for `settings.image_backend`."""
     return open_backend(
@@ -102,5 +80,4 @@ def credentials(settings: Settings) -> Credentials:
 
 def rate(settings: Settings) -> SharedRate | None:
     """The rate that every process beside the ledger keeps to, if there is one."""
-    path = os.path.join(os.path.dirname(settings.ledger_file), "rate.sqlite")
-    return SharedRate(path, requests=settings.gemini_rpm) if settings.gemini_rpm else None
+    return rate_beside(settings.ledger_file, requests=settings.gemini_rpm)

@@ -5,10 +5,11 @@ demo model and the real SDK.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mmrag_pipeline import cli_generate, wiring
+from mmrag_pipeline.campaigns.backends.base import BackendInfo, GenerationRequest, Ok
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.ledger import Ledger
 from mmrag_pipeline.cli import app
@@ -124,6 +126,32 @@ def test_a_preview_never_stands_for_a_picture(shop: Shop, gemini: GeminiBackend,
     assert not shop.picture(backend=gemini).preview and len(server.requests) == 1
 
 
+@dataclass
+class OwnBackend:
+    """Somebody's own: one colour for every request."""
+
+    info: BackendInfo
+    asked: list[GenerationRequest] = field(default_factory=list)
+
+    def generate(self, request: GenerationRequest) -> Ok:
+        self.asked.append(request)
+        sink = io.BytesIO()
+        Image.new("RGB", request.pixels, (170, 40, 60)).save(sink, "PNG")
+        return Ok(sink.getvalue(), "png", *request.pixels)
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_backend_of_ones_own_makes_pictures_too(shop: Shop, paid: bool) -> None:
+    own = OwnBackend(BackendInfo("own", version="1", paid=paid))
+    made = shop.picture(backend=own)
+    assert made.made_now and not made.preview and Image.open(made.file).getpixel((9, 9)) == (170, 40, 60)
+    assert len(own.asked) == 1 and own.asked[0].references[0].sha256 == made.references[0].sha256
+    assert (made.usd > 0) == paid and shop.spent == pytest.approx(made.usd, abs=1e-5)
+    again = shop.picture(backend=own)
+    assert (again.file, again.made_now, len(own.asked)) == (made.file, False, 1)
+    assert "approved" in ran("campaign", "approve", made.key)
+
+
 def test_many_threads_that_ask_for_the_same_pay_once(shop: Shop, gemini: GeminiBackend, server: GeminiServer) -> None:
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(shop.picture, "a green cape", backend=gemini) for _ in range(6)]
@@ -152,6 +180,8 @@ def test_pictures_of_ones_own_need_no_index(
     made = shop.picture("a poster of it", images=[tmp_path / "mine.png"], backend=gemini, encoder=None)
     assert [(r.path, r.media_id, r.role) for r in made.references] == [("mine.png", "", "product")]
     assert "Given: image 1 shows what the picture is about." in made.prompt
+    ingredients = json.loads(made.sidecar.read_text())["provenance"]["ingredients"]
+    assert [one["title"] for one in ingredients] == ["Reference 1"] and b"mine.png" not in made.file.read_bytes()
     assert not shop.picture("a poster of it", images=[data], backend=gemini, encoder=None).made_now
     with pytest.raises(UserError, match=r"picture .*gone.png can't be read"):
         shop.picture("a poster", images=[tmp_path / "gone.png"])
@@ -236,6 +266,50 @@ def test_pictures_on_demand_are_reviewed_and_exported_like_others(
     assert exported.read_bytes() == made.file.read_bytes()
     where = f"on-demand__{'/'.join(made.file.parts[-4:-2])}"
     assert "already" in ran("campaign", "approve", made.key[:8], "--occurrence", where)
+
+
+def test_a_rejected_picture_is_not_handed_out_again(shop: Shop, gemini: GeminiBackend, server: GeminiServer) -> None:
+    first = shop.picture(backend=gemini)
+    ran("campaign", "reject", first.key, "--reason", "the cape is orange")
+    second = shop.picture(backend=gemini)
+    assert second.made_now and second.key != first.key and len(server.requests) == 2
+    assert shop.picture(backend=gemini).key == second.key and first.file.exists()
+    third = shop.picture(backend=gemini, another=True)
+    ran("campaign", "reject", third.key, "--reason", "no better")
+    assert shop.picture(backend=gemini).key == second.key and len(server.requests) == 3, "that one is still good"
+    ran("campaign", "approve", first.key)
+    ran("campaign", "reject", second.key, "--reason", "the first is better")
+    assert shop.picture(backend=gemini).key == first.key, "a rejection can be taken back"
+
+
+def test_approved_pictures_on_demand_are_indexed_and_one_that_is_gone_keeps_no_other_from_it(
+    shop: Shop, gemini: GeminiBackend, tmp_path: Path
+) -> None:
+    Image.effect_noise((300, 200), 60).convert("RGB").save(tmp_path / "mine.png")
+    found = shop.picture(find=["something red"], backend=gemini)
+    given = shop.picture("a poster of it", images=[tmp_path / "mine.png"], backend=gemini)
+    ran("campaign", "approve", found.key, given.key)
+    said = ran("campaign", "index")
+    assert said.count("1 approved pictures in the index (1 written, 0 removed)") == 2
+    assert generated() == {found.file.name: "lunar", given.file.name: "on-demand"}
+
+    first, second = sorted((found, given), key=lambda one: str(one.file))
+    data = first.file.read_bytes()
+    first.file.write_bytes(b"altered")
+    ran("campaign", "reject", second.key, "--reason", "no")
+    result = mmrag("campaign", "index")
+    assert result.exit_code == 1 and "(0 written, 1 removed)" in result.output
+    (sentence,) = result.stderr.strip().splitlines()
+    assert f"on-demand__{'/'.join(first.file.parts[-4:-2])}: the approved picture" in sentence
+    assert set(generated()) == {first.file.name}
+    first.file.write_bytes(data)
+    assert ran("campaign", "index", "--remove").count("1 removed") == 1 and generated() == {}
+
+
+def generated() -> dict[str, str]:
+    """Product line of every generated picture in the index, by its file."""
+    hits = json.loads(ran("search", "something", "--origin", "generated", "-k", "50", "--json"))
+    return {hit["path"]: hit["product_line"] for hit in hits}
 
 
 # the command

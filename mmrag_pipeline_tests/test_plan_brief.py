@@ -161,3 +161,8 @@ def test_the_plan_of_an_earlier_run_is_shown_until_replan(pipeline: Pipeline, tm
     shown = mmrag("spring", "--occurrence", "2026-11-30").output
     assert "plan of an earlier run" in shown and "6 of them there already" in shown
     assert files(tmp_path / "store") == before
+    out = tmp_path / "out"
+    assert mmrag("spring", "--occurrence", "2026-11-30", "--out", str(out)).exit_code == 0
+    sent = {f"{reference.sha256}.jpg" for variant in kept.plan.variants for reference in variant.references}
+    assert {file.name for file in (out / "references").iterdir()} == sent, "a kept plan is written as a new one is"
+    assert read_plan(UPath(out / "plan.parquet")) == kept.plan and files(tmp_path / "store") == before

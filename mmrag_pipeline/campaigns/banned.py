@@ -10,7 +10,7 @@ from typing import Any
 _UNSAID = {
     "": {"campaign", "objective", "references", "schedule", "backend", "model", "seed", "approval", "locales"},
     "brand": {"banned", "dont", "hex", "logo"},
-    "products": {"sku", "where", "image", "product_line"},
+    "products": {"where", "image", "product_line"},
     "scenes": {"name"},
     "placements": {"name", "aspect_ratio", "image_size"},
 }
@@ -40,7 +40,7 @@ def _texts(value: Any, key: str, unsaid: set[str]) -> Iterator[tuple[str, str]]:
         yield key, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            named = name == "query" and value.get("name")  # then the query only looks for it
+            named = name in ("query", "sku") and value.get("name")  # then these only look for it
             if name not in unsaid and not named:
                 yield from _texts(inner, f"{key}.{name}", unsaid)
     elif isinstance(value, list | tuple):

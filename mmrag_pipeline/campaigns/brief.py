@@ -215,6 +215,16 @@ class Brief(_Part):
     budget_usd_per_occurrence: float | None = Field(None, gt=0)
     _files: dict[str, bytes] = PrivateAttr(default_factory=dict)
 
+    @field_validator("campaign")
+    @classmethod
+    def _not_that_of_single_pictures(cls, campaign: str) -> str:
+        if campaign == due.ON_DEMAND:
+            raise ValueError(
+                f"{campaign!r} is the campaign of `mmrag generate`; give the brief another name (without the key "
+                f"'campaign' it is that of its file)."
+            )
+        return campaign
+
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
         for key, names in (

@@ -126,6 +126,7 @@ def at_work(
     images = folder / "images"
     finisher = Finisher(
         plan,
+        paid=backend.info.paid,
         references=references,
         credentials=credentials or credentials_in_force(None, None, ledger=ledger.path),
     )
@@ -133,7 +134,7 @@ def at_work(
         _tidy(images, plan)
         _tidy(folder / "originals", plan)
         _tidy(references.folder, plan)
-        turns = Turns(rate)
+        turns = Turns(rate if backend.info.paid else None)  # what asks nobody waits for nobody's rate
         model = prices.of(image_model(plan.model))
         yield PictureMaker(
             plan,

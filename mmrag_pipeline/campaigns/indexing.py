@@ -18,7 +18,7 @@ from upath import UPath
 from mmrag_pipeline.campaigns.decisions import APPROVED, EXPORTED
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.review import OnFile, occurrences, pictures_of
-from mmrag_pipeline.campaigns.schedule import Occurrence
+from mmrag_pipeline.campaigns.schedule import ON_DEMAND, Occurrence
 from mmrag_pipeline.campaigns.sidecar import GENERATED, is_whole
 from mmrag_pipeline.embedding.manifest import embed_manifest
 from mmrag_pipeline.embedding.model import BatchEncoder
@@ -48,6 +48,14 @@ class IndexedOccurrence:
 
 
 @dataclass(frozen=True)
+class IndexReport:
+    """What was indexed, and one sentence for each occurrence that could not be."""
+
+    done: tuple[IndexedOccurrence, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PictureIndexer:
     """Everything that indexing needs besides the occurrence; `connect` opens the collection for one drop at a time."""
 
@@ -57,15 +65,22 @@ class PictureIndexer:
     limits: Limits
     ledger: str
 
-    def index(self, named: str | None, *, now: datetime, remove: bool = False) -> list[IndexedOccurrence]:
+    def index(self, named: str | None, *, now: datetime, remove: bool = False) -> IndexReport:
         """Make the index hold exactly the approved pictures of the named occurrence, else of all; with `remove` none.
 
-        Killed anywhere and run again, it ends the same.
+        Killed anywhere and run again, it ends the same. An occurrence that can't be indexed (an approved picture's file
+        is gone or altered, ...) is one of the problems and keeps no other from it.
 
         Raises:
-            UserError: an approved picture's file is gone or altered, or the index is of another model.
+            UserError: the named occurrence has no folder.
         """
-        return [self._index(place, folder, now, remove) for place, folder in occurrences(self.store, named)]
+        done, problems = [], []
+        for place, folder in occurrences(self.store, named):
+            try:
+                done.append(self._index(place, folder, now, remove))
+            except UserError as error:
+                problems.append(f"{place.key}: {error}")
+        return IndexReport(tuple(done), tuple(problems))
 
     def _index(self, place: Occurrence, folder: UPath, now: datetime, remove: bool) -> IndexedOccurrence:
         with hold_occurrence(self.ledger, campaign=place.campaign, occurrence=place.name, wait_s=LOCK_WAIT_S):
@@ -145,11 +160,12 @@ def _approved(place: Occurrence, folder: UPath) -> Iterator[tuple[OnFile, dateti
 
 
 def _name(place: Occurrence) -> str:
-    return f"generated-{place.campaign}-{place.name.lower()}"
+    return f"generated-{place.campaign}-{place.name.lower()}".replace("/", "-")  # one on demand: `<date>/<digest>-<n>`
 
 
 def _drop(place: Occurrence, picture: OnFile) -> Drop:
-    return Drop.parse(f"{picture.sidecar['variant']['product_line']}__{_name(place)}")
+    """Whose picture shows nothing of the library (all of it was given by the asker) has a product line of its own."""
+    return Drop.parse(f"{picture.sidecar['variant']['product_line'] or ON_DEMAND}__{_name(place)}")
 
 
 def _table(drop: Drop, pictures: list[tuple[OnFile, datetime]], limits: Limits) -> pa.Table:

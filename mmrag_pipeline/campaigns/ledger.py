@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import filelock
 
+from mmrag_pipeline.campaigns.schedule import ON_DEMAND
 from mmrag_pipeline.errors import Unavailable, UserError
 
 _SCHEMA = """
@@ -128,7 +129,7 @@ class Ledger:
                 "run_id = ?",
                 (run_id,),
                 caps.run_usd,
-                f"run {run_id[:8]}",
+                f"run {run_id if run_id.startswith(ON_DEMAND) else run_id[:8]}",  # Dagster's are long and random
                 "MMRAG_BUDGET_USD_PER_RUN (or this run's own budget_usd)",
             ),
         )

@@ -32,10 +32,9 @@ from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.prompts import SYSTEM, listed, reference_label
 from mmrag_pipeline.campaigns.references import EncodedReference, ReferencePictures, encode_reference
 from mmrag_pipeline.campaigns.registry import ImageModel, image_model
-from mmrag_pipeline.campaigns.review import ON_DEMAND
+from mmrag_pipeline.campaigns.schedule import ON_DEMAND
 from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, require_product_lines, select
 from mmrag_pipeline.campaigns.templates import MAX_SCENE, catalogue
-from mmrag_pipeline.campaigns.tokens import text_tokens
 from mmrag_pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -232,12 +231,8 @@ def lay_out(wish: Wish, found: Found, *, number: int, now: datetime, budget_usd:
         price_usd=price,
         estimated_usd=price if wish.backend.paid else 0.0,
         references=found.references,
-        ceiling_usd=wish.model.ceiling(
-            wish.image_size,
-            references=len(found.references),
-            text_tokens=text_tokens(
-                [SYSTEM, prompt, *(r.label for r in found.references)], references=len(found.references)
-            ),
+        ceiling_usd=wish.model.request_ceiling(
+            wish.image_size, system=SYSTEM, prompt=prompt, labels=[r.label for r in found.references]
         ),
     )
     return CampaignPlan(

@@ -22,7 +22,6 @@ from mmrag_pipeline.campaigns.prompts import Facts, reference_label, render_prom
 from mmrag_pipeline.campaigns.references import MIME, EncodedReference, ReferencePictures
 from mmrag_pipeline.campaigns.registry import ImageModel, image_model
 from mmrag_pipeline.campaigns.selection import Chosen, ReferenceFinder, expand, require_product_lines, select
-from mmrag_pipeline.campaigns.tokens import text_tokens
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.decode import MediaError, open_picture
 from mmrag_pipeline.media.likeness import look_of, near_duplicates
@@ -453,12 +452,8 @@ class _Layout:
             price_usd=price,
             estimated_usd=price if self.backend.paid else 0.0,
             references=references,
-            ceiling_usd=self.model.ceiling(
-                placement.image_size,
-                references=len(references),
-                text_tokens=text_tokens(
-                    [system, prompt.text, *(r.label for r in references)], references=len(references)
-                ),
+            ceiling_usd=self.model.request_ceiling(
+                placement.image_size, system=system, prompt=prompt.text, labels=[r.label for r in references]
             ),
         )
 

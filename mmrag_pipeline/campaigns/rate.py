@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 
 
+def rate_beside(ledger: str, *, requests: int | None) -> SharedRate | None:
+    """The rate that every process with this ledger keeps to; None where there is no limit."""
+    return SharedRate(os.path.join(os.path.dirname(ledger), "rate.sqlite"), requests=requests) if requests else None
+
+
 class SharedRate:
     """At most `requests` in any `window_s` seconds, counted in one SQLite file that everybody shares."""
 

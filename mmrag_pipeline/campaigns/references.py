@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -92,7 +92,7 @@ class ReferencePictures:
         """The bytes of that hash.
 
         Raises:
-            UserError: they are gone or altered; the plan has to be made again.
+            UserError: they are gone or altered; the plan, or another picture on demand, has to be made.
         """
         try:
             data = self._path(sha256).read_bytes()
@@ -100,10 +100,22 @@ class ReferencePictures:
             data = b""
         if hashlib.sha256(data).hexdigest() != sha256:
             raise UserError(
-                f"the reference {self._path(sha256)} is missing or altered: run campaign_plan for "
-                "this occurrence again, with replan."
+                f"the reference {self._path(sha256)} is missing or altered: run campaign_plan for this occurrence "
+                f"again, with replan; for a picture on demand, ask for another one (another=True, or --another)."
             )
         return data
+
+    def copy_to(self, folder: UPath, hashes: Iterable[str]) -> ReferencePictures:
+        """Write those of these hashes into `folder` that are not there yet.
+
+        Raises:
+            UserError: one of them is gone or altered.
+        """
+        written = ReferencePictures(folder)
+        for sha256 in hashes:
+            if not written._path(sha256).exists():
+                write_bytes(written._path(sha256), self.read(sha256))
+        return written
 
     def _path(self, sha256: str) -> UPath:
         return self.folder / f"{sha256}.jpg"
@@ -126,8 +138,4 @@ class ReferencesInMemory(ReferencePictures):
 
     def keep_in(self, folder: UPath) -> ReferencePictures:
         """Write what is not there yet into `folder`."""
-        written = ReferencePictures(folder)
-        for sha256, data in self._kept.items():
-            if not written._path(sha256).exists():
-                write_bytes(written._path(sha256), data)
-        return written
+        return self.copy_to(folder, self._kept)

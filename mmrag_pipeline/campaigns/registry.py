@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from mmrag_pipeline.campaigns.tokens import text_tokens
 from mmrag_pipeline.errors import UserError
 
 SIZE_FACTOR = {"512": 0.5, "1K": 1.0, "2K": 2.0, "4K": 4.0}
@@ -67,6 +68,13 @@ class ImageModel:
         rates = self.usd_per_mtok
         sent = text_tokens + references * REFERENCE_TOKENS
         return (sent * rates["input"] + self.output_limit(size) * max(rates["image"], rates["output"])) / 1e6
+
+    def request_ceiling(self, size: str, *, system: str, prompt: str, labels: Sequence[str]) -> float:
+        """The same of one request with these words, and a reference behind each label."""
+        count = len(labels)
+        return self.ceiling(
+            size, references=count, text_tokens=text_tokens([system, prompt, *labels], references=count)
+        )
 
     def pixels(self, ratio: str, size: str) -> tuple[int, int]:
         """Width and height that the model answers with."""

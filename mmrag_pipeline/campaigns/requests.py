@@ -6,7 +6,6 @@ from mmrag_pipeline.campaigns.backends.base import Card, GenerationRequest, Refe
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.registry import ImageModel
-from mmrag_pipeline.campaigns.tokens import text_tokens
 
 
 def request_for(plan: CampaignPlan, variant: Variant, references: ReferencePictures) -> GenerationRequest:
@@ -48,6 +47,9 @@ def ceiling_of(request: GenerationRequest, model: ImageModel) -> float:
     The answer is bounded by the limit that is sent along; that it covers thinking too is how Gemini 3 was seen to
     behave (python-genai #2062).
     """
-    texts = [request.system_instruction, request.prompt, *(reference.label for reference in request.references)]
-    count = len(request.references)
-    return model.ceiling(request.image_size, references=count, text_tokens=text_tokens(texts, references=count))
+    return model.request_ceiling(
+        request.image_size,
+        system=request.system_instruction,
+        prompt=request.prompt,
+        labels=[reference.label for reference in request.references],
+    )

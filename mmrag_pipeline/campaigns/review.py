@@ -21,15 +21,13 @@ from mmrag_pipeline.campaigns.decisions import (
     record_decision,
     review_of,
 )
-from mmrag_pipeline.campaigns.schedule import Occurrence
+from mmrag_pipeline.campaigns.schedule import ON_DEMAND, Occurrence
 from mmrag_pipeline.campaigns.sidecar import GENERATED, PREVIEW_PREFIX, is_whole, look_of
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import Store
 
 LEAST_DIGITS = 6
 MAX_REASON = 500
-ON_DEMAND = "on-demand"
-"""The campaign of single pictures: each has a folder of its own in that of its day."""
 _PREFIX = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},32}}")
 _SIDECAR = re.compile(rf"(?:{PREVIEW_PREFIX})?([0-9a-f]{{32}})\.json")
 

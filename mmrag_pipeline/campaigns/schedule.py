@@ -13,6 +13,8 @@ from croniter import croniter
 
 from mmrag_pipeline.errors import UserError
 
+ON_DEMAND = "on-demand"
+"""The campaign of single pictures, and of no brief: each has a folder of its own in that of its day."""
 _KEY = re.compile(r"([a-z0-9][a-z0-9-]*)__(\d{4}-\d{2}-\d{2}(?:T\d{4}|/[0-9a-f]{16}-\d+)?)")
 """The last form is that of a picture on demand."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +14,7 @@ from mmrag_pipeline.campaigns.ledger import Caps
 from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.prices import Prices, load_prices
 from mmrag_pipeline.campaigns.provenance import Credentials, credentials_in_force
-from mmrag_pipeline.campaigns.rate import SharedRate
+from mmrag_pipeline.campaigns.rate import SharedRate, rate_beside
 
 
 class BriefsResource(dg.ConfigurableResource):
@@ -68,8 +67,7 @@ class ImageBackendResource(dg.ConfigurableResource):
 
     def rate(self) -> SharedRate | None:
         """The rate that every process beside this ledger keeps to, if there is one."""
-        path = os.path.join(os.path.dirname(self.ledger), "rate.sqlite")
-        return SharedRate(path, requests=self.rpm) if self.rpm else None
+        return rate_beside(self.ledger, requests=self.rpm)
 
     def open(self, name: str) -> ImageBackend:
         """The backend that a plan was made for."""

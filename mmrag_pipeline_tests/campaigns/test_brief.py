@@ -75,6 +75,13 @@ def test_each_mistake_is_one_sentence(mistake: str, write_brief: Callable[..., B
     assert sentence[-1] in ".?" and "\n" not in sentence
 
 
+def test_no_brief_may_be_called_as_the_folder_of_single_pictures(write_brief: Callable[..., Brief]) -> None:
+    for changes, name in ((), "on-demand"), ([("title:", "campaign: on-demand\ntitle:")], "other"):
+        with pytest.raises(BriefError, match="'on-demand' is the campaign of `mmrag generate`") as caught:
+            write_brief(*changes, name=name)
+        assert len(caught.value.sentences) == 1
+
+
 def test_a_file_with_two_mistakes_tells_both(write_brief: Callable[..., Brief]) -> None:
     with pytest.raises(BriefError) as caught:
         write_brief(("0 6 * * 1", "noon"), ("budget_usd: 5", "budget_usd: -1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,12 +157,19 @@ def test_style_pictures_come_last_and_are_not_the_product(lay_out: LayOut, tmp_p
 def test_gemini_gets_the_style_picture_that_was_planned(
     lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer, tmp_path: Path
 ) -> None:
-    picture(tmp_path / "evening.png")
-    desk = lay_out(("{max_per_product: 2}", "{style: [evening.png]}"))
+    (tmp_path / "unreleased").mkdir()
+    picture(tmp_path / "unreleased" / "evening.png")
+    desk = lay_out(("{max_per_product: 2}", "{style: [unreleased/evening.png]}"))
     assert desk.make(gemini).counts["made"] == 2
     for request in server.requests:
         assert request.references in [tuple(r.sha256 for r in v.references) for v in desk.plan.variants]
         assert any("style only" in text for text in request.texts)
+    for file in desk.images.glob("*.jpg"):
+        titles = [
+            one["title"] for one in json.loads(file.with_suffix(".json").read_text())["provenance"]["ingredients"]
+        ]
+        assert titles == ["Golden watch"] * (len(titles) - 1) + [f"Reference {len(titles)}"]
+        assert b"evening" not in file.read_bytes(), "how a brand calls its files is nobody's business"
 
 
 def test_copies_of_a_picture_are_sent_once(write_brief: WriteBrief, tmp_path: Path) -> None:
@@ -207,6 +215,13 @@ def test_banned_words_are_whole_words_in_any_case() -> None:
     assert banned_in("straße", ["STRASSE"]) == "STRASSE"
     assert banned_in("best  in\nclass", ["best in class"]) == "best in class"
     assert banned_in("c++ (really)", ["c++"]) == "c++"
+
+
+def test_a_sku_is_a_word_of_the_prompt_only_where_it_is_the_name(write_brief: WriteBrief) -> None:
+    rule = ("brand:", "brand:\n  banned: [rolex]")
+    with pytest.raises(BriefError, match=r"products\[0\].sku has 'rolex', which brand.banned rules out"):
+        write_brief(rule, (PRODUCT, "{sku: ROLEX-1}"))
+    assert write_brief(rule, (PRODUCT, "{sku: ROLEX-1, name: the golden watch}")).products[0].sku == "ROLEX-1"
 
 
 def test_catalogue_text_with_a_banned_word_is_left_out_of_the_prompt(lay_out: LayOut, index: ListedIndex) -> None:

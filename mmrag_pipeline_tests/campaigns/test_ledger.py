@@ -50,6 +50,13 @@ def test_each_cap_holds_and_names_its_setting(ledger: Ledger, caps: Caps, said: 
     assert __import__("re").search(said, answers[-1].reason) and ledger.spent() == pytest.approx(0.1)
 
 
+def test_a_refusal_names_a_run_as_people_find_it(ledger: Ledger) -> None:
+    one_on_demand, of_dagster = "on-demand-6f1e2d3c4b5a6978", "6f1e2d3c-4b5a-6978-8897-a6b5c4d3e2f1"
+    for run_id, named in ((one_on_demand, one_on_demand), (of_dagster, "6f1e2d3c")):
+        refused = reserve(ledger, run_id=run_id, caps=Caps(run_usd=0.01))
+        assert isinstance(refused, Refused) and refused.reason.startswith(f"run {named}: ")
+
+
 def test_caps_are_of_their_own_day_occurrence_and_campaign(ledger: Ledger) -> None:
     caps = Caps(campaign_usd=0.11, occurrence_usd=0.06, day_usd=0.06)
     tomorrow = NOW + timedelta(days=1)

@@ -16,6 +16,7 @@ import pytest
 
 from mmrag_pipeline.campaigns.backends.base import Throttled
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
+from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.ledger import Caps
 from mmrag_pipeline.campaigns.plan_table import write_plan
 from mmrag_pipeline.campaigns.rate import SharedRate
@@ -144,6 +145,14 @@ def test_turns_obey_stop_and_deadline(tmp_path: Path) -> None:
         turns.stop("quota")
         with pytest.raises(Stopped, match="quota"):
             waiting.result(timeout=60)
+
+
+def test_free_pictures_neither_wait_for_a_rate_nor_use_it_up(
+    lay_out: LayOut, preview: PreviewBackend, tmp_path: Path
+) -> None:
+    rate = SharedRate(tmp_path / "rate.sqlite", requests=1)
+    assert lay_out(backend="preview").make(preview, rate=rate).counts["made"] == 2
+    assert rate.take(), "nothing was counted"
 
 
 TAKE = """

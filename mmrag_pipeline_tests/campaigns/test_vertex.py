@@ -247,8 +247,8 @@ def test_doctor_and_dagster_open_the_same_backend(monkeypatch: pytest.MonkeyPatc
         vertex_project=found.vertex_project,
         vertex_location=found.vertex_location,
     )
-    assert repr(wiring.vertex(found)) == repr(resource.open("vertex"))
-    assert f"https://{LOCATION}-aiplatform.googleapis.com" in repr(wiring.vertex(found))
+    assert repr(wiring.image_backend(found, "vertex")) == repr(resource.open("vertex"))
+    assert f"https://{LOCATION}-aiplatform.googleapis.com" in repr(resource.open("vertex"))
 
 
 def test_the_token_is_in_no_repr_pickle_log_or_error(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from upath import UPath
 
+from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline_tests.integration.gemini_judge_server import JUDGE, JudgeServer
@@ -144,6 +145,8 @@ def test_gemini_without_a_key_says_which_variable_is_missing(
 def test_gemini_and_the_judge_are_paid_once_and_the_key_is_written_nowhere(
     campaign: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    closed, close = [], GeminiBackend.close
+    monkeypatch.setattr(GeminiBackend, "close", lambda backend: (closed.append(backend), close(backend)))
     with JudgeServer() as server:
         monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "gemini")
         monkeypatch.setenv("MMRAG_GEMINI_JUDGE", JUDGE)
@@ -158,6 +161,7 @@ def test_gemini_and_the_judge_are_paid_once_and_the_key_is_written_nowhere(
         ]
         assert runs[0]["campaign_gallery"]["judged_for_usd"] == pytest.approx(server.judged_usd, abs=1e-4)
         assert (len(server.requests), len(server.asked), server.problems) == (2, 2, [])
+        assert len(closed) == 4, "pictures and judge, twice: no connection stays open in a daemon"
         assert first["spent_usd"] >= server.billed_usd > 0  # the server counts pictures, the ledger prompts too
     files = [path for path in campaign.root.rglob("*") if path.is_file()]
     assert len(files) > 20

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pydantic import SecretStr
 
 from mmrag_pipeline.campaigns.backends.base import ImageBackend, backend_info
@@ -12,7 +15,7 @@ from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.backends.vertex import VertexBackend
 from mmrag_pipeline.campaigns.prices import Prices
 
-__all__ = ["BatchService", "ImageBackend", "batches_of", "open_backend"]
+__all__ = ["BatchService", "ImageBackend", "batches_of", "closing", "open_backend"]
 
 
 def open_backend(
@@ -38,6 +41,16 @@ def open_backend(
             return VertexBackend(**where, api_key=api_key or "", timeout_s=timeout_s, prices=prices)
         case _:
             return GeminiBackend(api_key=api_key or "", base_url=base_url, timeout_s=timeout_s, prices=prices)
+
+
+@contextmanager
+def closing(backend: ImageBackend) -> Iterator[ImageBackend]:
+    """The backend for as long as it is needed; its connections, where it has any, are closed then."""
+    try:
+        yield backend
+    finally:
+        if isinstance(backend, GeminiBackend):
+            backend.close()
 
 
 def batches_of(backend: ImageBackend) -> BatchService | None:

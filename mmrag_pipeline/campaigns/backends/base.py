@@ -1,7 +1,7 @@
 """What every image backend takes, gives and raises. No backend's own wire or drawing belongs here.
 
 A backend makes one call for one request and never retries: waiting and asking again is retry.py's work,
-paying and keeping is generate.py's.
+paying and keeping is maker.py's.
 """
 
 from __future__ import annotations

@@ -10,13 +10,12 @@ from typing import Any
 
 from PIL import Image
 
-from mmrag_pipeline.campaigns.backends.base import backend_info
 from mmrag_pipeline.campaigns.finishing.crop import crop_to, crop_warnings, open_original
 from mmrag_pipeline.campaigns.finishing.drawn import draw_overlay
 from mmrag_pipeline.campaigns.finishing.overlay import open_logo
 from mmrag_pipeline.campaigns.finishing.recipe import Recipe
 from mmrag_pipeline.campaigns.originals import FORMATS, Original, picture_of
-from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
+from mmrag_pipeline.campaigns.plan import CampaignPlan, Reference, Variant
 from mmrag_pipeline.campaigns.provenance import (
     Credentials,
     ProvenanceReport,
@@ -52,12 +51,13 @@ class Finished:
 class Finisher:
     """Finishes the pictures of one plan; shared by the threads of a run."""
 
-    def __init__(self, plan: CampaignPlan, *, references: ReferencePictures, credentials: Credentials):
+    def __init__(self, plan: CampaignPlan, *, paid: bool, references: ReferencePictures, credentials: Credentials):
+        """`paid`: its backend is; one of somebody's own is in no table."""
         self._plan = plan
         self._references = references
         self._credentials = credentials
         self._logo = open_logo(plan.finishing.logo) if plan.finishing.logo else None
-        self._paid = backend_info(plan.backend).paid
+        self._paid = paid
         self._lock = threading.Lock()
         self._signs = False
 
@@ -131,11 +131,7 @@ class Finisher:
         )
 
     def _sources(self, variant: Variant) -> list[Source]:
-        return [
-            # Never a path: how a brand files its media is nobody's business.
-            Source(r.title or r.sku or f"Reference {r.order}", r.sha256, r.mime, self._references.read(r.sha256))
-            for r in variant.references
-        ]
+        return [Source(_public_name(r), r.sha256, r.mime, self._references.read(r.sha256)) for r in variant.references]
 
     def _provenance(self, data: bytes, file: str) -> dict[str, Any]:
         report: ProvenanceReport = read_provenance(data, file=file)
@@ -153,6 +149,12 @@ class Finisher:
             "certificate_sha256": self._credentials.sha256,
             "ingredients": [asdict(ingredient) for ingredient in report.ingredients],
         }
+
+
+def _public_name(reference: Reference) -> str:
+    """Never a path: how a brand files its media is nobody's business. What lies outside the library has no other."""
+    catalogued = (reference.title or reference.sku) if reference.media_id else ""
+    return catalogued or f"Reference {reference.order}"
 
 
 def _look(picture: Image.Image) -> str:

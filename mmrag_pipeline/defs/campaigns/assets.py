@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 from upath import UPath
 
-from mmrag_pipeline.campaigns.backends import batches_of
+from mmrag_pipeline.campaigns.backends import batches_of, closing
 from mmrag_pipeline.campaigns.backends.base import backend_info
 from mmrag_pipeline.campaigns.backends.gemini_judge import GeminiJudge
 from mmrag_pipeline.campaigns.brief import Brief
@@ -152,25 +152,25 @@ def campaign_images(
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
         plan, credentials = plan_replacements(folder / PLAN), image_backend.credentials()
-        backend = image_backend.open(plan.backend)
         ledger, caps = Ledger(image_backend.ledger), image_backend.caps(plan, run_usd=config.budget_usd)
-        report = make_pictures(
-            replace(plan, mode="online") if config.online else plan,
-            backend=backend,
-            ledger=ledger,
-            folder=folder,
-            references=ReferencePictures(folder / "references"),
-            caps=caps,
-            run_id=context.run.run_id,
-            progress=context.log.info,
-            retry_ambiguous=config.retry_ambiguous,
-            threads=image_backend.threads,
-            rate=image_backend.rate(),
-            batches=batches_of(backend),
-            batch_deadline=image_backend.batch_deadline,
-            prices=image_backend.price_list(),
-            credentials=credentials,
-        )
+        with closing(image_backend.open(plan.backend)) as backend:
+            report = make_pictures(
+                replace(plan, mode="online") if config.online else plan,
+                backend=backend,
+                ledger=ledger,
+                folder=folder,
+                references=ReferencePictures(folder / "references"),
+                caps=caps,
+                run_id=context.run.run_id,
+                progress=context.log.info,
+                retry_ambiguous=config.retry_ambiguous,
+                threads=image_backend.threads,
+                rate=image_backend.rate(),
+                batches=batches_of(backend),
+                batch_deadline=image_backend.batch_deadline,
+                prices=image_backend.price_list(),
+                credentials=credentials,
+            )
         provenance = check_provenance(plan, images=folder / "images", credentials=credentials)
     if report.none_succeeded:
         fail_without_pictures(report, occurrence.key)
@@ -242,8 +242,10 @@ def _judge(
         return JudgeReport()
     ledger = Ledger(image_backend.ledger)
     try:
-        backend = image_backend.open(plan.backend)
-        with hold_occurrence(ledger.path, campaign=plan.campaign, occurrence=plan.occurrence, wait_s=SCORING_WAIT_S):
+        with (
+            closing(image_backend.open(plan.backend)) as backend,
+            hold_occurrence(ledger.path, campaign=plan.campaign, occurrence=plan.occurrence, wait_s=SCORING_WAIT_S),
+        ):
             report = judge_pictures(
                 plan,
                 folder=folder,
