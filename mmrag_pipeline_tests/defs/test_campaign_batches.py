@@ -133,6 +133,41 @@ def test_an_order_whose_run_died_is_gone_on_with_by_the_sensor(
     assert tick() == ([], "1 batch jobs run, 0 have ended, 0 are not submitted")
 
 
+@pytest.mark.slow
+def test_a_run_that_failed_for_weeks_hides_no_job(
+    campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(campaign, "submit_campaign")
+    server.finish()
+    (request,), _ = tick()
+    job = defs().resolve_job_def("collect_campaign")
+    with dg.DagsterInstance.get() as instance:
+        for _ in range(60):
+            instance.create_run_for_job(job, tags=dict(request.tags), status=dg.DagsterRunStatus.FAILURE)
+    assert tick()[0] == [], "not at once, but it waits"
+    monkeypatch.setattr("mmrag_pipeline.defs.campaigns.sensors.AT_MOST", -timedelta(seconds=1))
+    assert [again.run_key for again in tick()[0]] == [request.run_key.replace("#0", "#60")]
+
+
+@pytest.mark.slow
+def test_an_order_that_never_got_through_is_released_by_the_sensor_though_its_brief_is_gone(
+    campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(*_: object, **__: object) -> None:
+        raise UserError("killed")
+
+    with monkeypatch.context() as killing, pytest.raises(UserError, match="killed"):
+        killing.setattr("mmrag_pipeline.campaigns.batch_submit._Submission._submit", dying)
+        run(campaign, "submit_campaign")
+    (campaign.root / "briefs" / "spring.yaml").unlink()
+    monkeypatch.setattr("mmrag_pipeline.resources.ImageBackendResource.batch_deadline", timedelta(0))
+    (request,), _ = tick()
+    assert request.job_name == "collect_campaign"
+    assert answer(request).success
+    assert tick() == ([], "no batch job is open") and server.jobs == {} and server.requests == []
+    assert BatchLedger(campaign.settings.ledger_file).spent() == 0
+
+
 def test_the_schedule_of_a_batch_brief_orders(
     pipeline: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
