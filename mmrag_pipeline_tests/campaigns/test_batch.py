@@ -374,6 +374,44 @@ def test_a_job_that_is_gone_is_made_online(lay_out: LayOut, gemini: GeminiBacken
     assert counts(collect(desk, gemini)) == {"made": 2} and len(server.requests) == 2
 
 
+GONE = error(403, "PERMISSION_DENIED", "You do not have permission to access the File, or it may not exist.")
+LATE = NOW + timedelta(hours=49)
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_results_that_are_gone_are_lost_and_made_online(
+    denied: bool, lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(IN_BATCH)
+    order(desk, gemini)
+    server.finish()
+    if denied:
+        server.scripted["download"] = [GONE, GONE]
+        with pytest.raises(UserError, match="check MMRAG_GEMINI_API_KEY"):
+            collect(desk, gemini)
+        assert server.requests == [], "a key can be mended, and then the pictures are there"
+    else:
+        gemini.client().batches.get(name=next(iter(server.jobs)))
+        server.files.clear()
+    lost = desk.ledger.spent()
+    assert counts(collect(desk, gemini, at=LATE if denied else NOW)) == {"made": 2} and len(server.requests) == 2
+    assert BatchLedger(desk.ledger.path).open_shards() == []
+    assert Counter(a["outcome"] for a in desk.ledger.attempts()) == {"ambiguous": 2, "generated": 2}
+    assert desk.ledger.spent() > lost > 0
+
+
+def test_a_job_that_nobody_may_look_at_ends_when_its_files_are_gone(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(IN_BATCH)
+    order(desk, gemini)
+    server.scripted["get"] = [GONE, GONE]
+    with pytest.raises(UserError, match="check MMRAG_GEMINI_API_KEY"):
+        collect(desk, gemini, at=LATER)
+    assert counts(collect(desk, gemini, at=LATE)) == {"made": 2} and len(server.requests) == 2
+    paid_once(desk, server)
+
+
 LINES = st.sampled_from([None, None, LEFT_OUT, GARBLED, refused("NO_IMAGE"), line_error(13, "x"), line_error(4, "x")])
 
 
@@ -561,6 +599,19 @@ def test_watching_tells_what_is_to_do(
     assert watched() == (0, 0, 2)
     next(iter(server.jobs.values())).states[1:] = ["SUCCEEDED"]
     assert watched() == (1, 0, 1) and watched(LATER) == (2, 0, 0)
+
+
+def test_a_job_that_can_not_be_looked_at_hides_no_other(
+    lay_out: LayOut, gemini: GeminiBackend, service: GeminiBatches, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(("brand:", "mode: batch\nn: 2\nbrand:"))
+    report = order(desk, gemini, max_pictures=2)
+    server.finish()
+    server.scripted["get"] = [GONE]
+    watch = watch_batches(BatchLedger(desk.ledger.path), service, now=NOW)
+    assert [shard.job for shard in watch.ready] == list(report.jobs[1:])
+    assert [shard.job for shard in watch.unknown] == list(report.jobs[:1])
+    assert report.jobs[0] in watch.problems[0] and "PERMISSION_DENIED" in watch.problems[0]
 
 
 # Killed.

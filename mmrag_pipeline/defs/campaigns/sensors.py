@@ -44,6 +44,8 @@ def find_batches(
         watch = watch_batches(book, service, now=now, deadline=image_backend.batch_deadline)
     except UserError as error:
         return dg.SkipReason(str(error))
+    for problem in watch.problems:
+        context.log.warning("%s", problem)
     late = [shard for shard in watch.unsent if now - shard.ordered_at > image_backend.batch_deadline]
     unsent = [shard for shard in watch.unsent if shard not in late and now - shard.ordered_at > AGAIN]
     requests = [  # a younger shard's own run is still at it; an older one is found or released by collecting
@@ -53,6 +55,7 @@ def find_batches(
     known = set(context.instance.get_dynamic_partitions(campaign_occurrences.name))
     added = sorted({str(request.partition_key) for request in requests} - known)
     said = f"{len(watch.running)} batch jobs run, {len(watch.ready)} have ended, {len(watch.unsent)} are not submitted"
+    said += "".join(f"; {problem}" for problem in watch.problems)
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[campaign_occurrences.build_add_request(added)] if added else [],
