@@ -70,14 +70,21 @@ def collect_batches(
 
     Raises:
         UserError: the service can't be asked.
+        Exception: a picture can't be finished. Its original is kept, and its shard has no end: the next run finishes it
+            for nothing.
     """
     plan = maker.plan
     where = {"campaign": plan.campaign, "occurrence": plan.occurrence}
     book = BatchLedger(maker.ledger.path)
     outcomes: dict[str, PictureOutcome] = {}
-    for shard in book.open_shards(**where):
-        if service is not None:
+    errors: list[Exception] = []
+    for shard in book.open_shards(**where) if service is not None else ():
+        try:
             outcomes |= _collect(maker, book, shard, service, deadline)
+        except Exception as error:  # the other jobs are paid for too
+            errors.append(error)
+    if errors:
+        raise errors[0]
     names = {variant.key: variant.name for variant in plan.variants}
     for key in book.keys_in_jobs(**where) & names.keys():
         outcomes[key] = _waits(key, names[key], "a batch job makes it, and is not done yet")
@@ -147,6 +154,7 @@ def _take_all(
     items = {item.reservation.key: item for item in book.items(shard)}
     outcomes: dict[str, PictureOutcome] = {}
     unanswered = dict(items)
+    errors: list[Exception] = []
     for key, answer in _answers(maker, shard, job, service, ordered.model):
         item, variant = unanswered.pop(key, None), variants.get(key)
         if item is None or item.settled:  # asked for by nobody, given twice, or taken before a crash
@@ -154,12 +162,28 @@ def _take_all(
         if isinstance(answer, Failed) or variant is None:
             _settle(maker, item, job, answer if isinstance(answer, Failed) else _NOWHERE)
             continue
-        outcome = maker.take(variant, answer, item.reservation, requests=1, seed_sent=variant.seed)
+        try:
+            outcome = maker.take(variant, answer, item.reservation, requests=1, seed_sent=variant.seed)
+        except Exception as error:  # every original of the job is kept before anything is said
+            errors.append(error)
+            continue
         if outcome.result in FINAL:
             outcomes[key] = replace(outcome, requests=0)  # none of this run
     for item in unanswered.values():
-        if not item.settled:
+        if item.settled:
+            continue
+        variant = variants.get(item.reservation.key)
+        try:  # an original that could not be finished before the results were gone
+            found = maker.adopt(variant) if variant else None
+        except Exception as error:
+            errors.append(error)
+            continue
+        if variant and found:
+            outcomes[variant.key] = found
+        else:
             _settle(maker, item, job, Failed(f"the job gave no answer ({job.state})", may_be_billed=True))
+    if errors:
+        raise errors[0]
     book.end(shard, state=job.state, now=maker.clock(), detail=job.reason)
     _say(maker, job, len(items), outcomes)
     return outcomes

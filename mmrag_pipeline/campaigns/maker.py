@@ -101,8 +101,7 @@ class PictureMaker:
         if self.turns.stopped:
             return self.not_tried(variant)
         self.finisher.require_signature()
-        for folder in (self.originals, self.images):
-            remove_leftovers(folder, stem(self.plan, variant))
+        self.remove_leftovers(variant)
         request, tries = request_for(self.plan, variant, self.references), Tries(self.retries)
         outcome = None
         while outcome is None or (not self.turns.stopped and tries.may_ask_again(outcome.cause)):
@@ -140,6 +139,15 @@ class PictureMaker:
             )
             return self._adopt(variant, sidecar) or final
         return self._adopt(variant, sidecar)
+
+    def adopt(self, variant: Variant) -> PictureOutcome | None:
+        """What was written of an open reservation before a run died or could not finish it."""
+        return self._adopt(variant, read_sidecar(self.images, self.plan, variant))
+
+    def remove_leftovers(self, variant: Variant) -> None:
+        """Remove what nothing can be made of, before a picture is ordered that takes its place."""
+        for folder in (self.originals, self.images):
+            remove_leftovers(folder, stem(self.plan, variant))
 
     def not_tried(self, variant: Variant) -> PictureOutcome:
         """A variant that the run stopped before."""

@@ -21,9 +21,11 @@ from mmrag_pipeline.campaigns.backends.gemini_batch import GeminiBatches
 from mmrag_pipeline.campaigns.batch_collect import watch_batches
 from mmrag_pipeline.campaigns.batch_ledger import BatchLedger
 from mmrag_pipeline.campaigns.batch_submit import BatchReport, submit_batches
+from mmrag_pipeline.campaigns.finishing import finisher
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.plan_table import write_plan
+from mmrag_pipeline.campaigns.provenance import Credentials, development_credentials
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline_tests.campaigns.conftest import MODEL, NOW, Desk
@@ -409,6 +411,46 @@ def test_a_job_that_nobody_may_look_at_ends_when_its_files_are_gone(
     with pytest.raises(UserError, match="check MMRAG_GEMINI_API_KEY"):
         collect(desk, gemini, at=LATER)
     assert counts(collect(desk, gemini, at=LATE)) == {"made": 2} and len(server.requests) == 2
+    paid_once(desk, server)
+
+
+def test_a_certificate_that_can_not_sign_is_known_before_anything_is_ordered(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(IN_BATCH)
+    made = development_credentials(desk.root / "own")
+    wrong = Credentials(made.certificate, made.key, "es384", made.signer)
+    with pytest.raises(UserError, match="MMRAG_C2PA_CERTIFICATE"):
+        order(desk, gemini, credentials=wrong)
+    assert server.asked == [] and server.jobs == {} and desk.ledger.spent() == 0
+
+
+@pytest.mark.parametrize("results_gone", [False, True])
+@pytest.mark.parametrize("cause", [UserError("the reference is gone"), RuntimeError("C2PA's own")])
+def test_pictures_that_can_not_be_finished_are_kept_and_finished_for_nothing_by_the_next_run(
+    cause: Exception,
+    results_gone: bool,
+    lay_out: LayOut,
+    gemini: GeminiBackend,
+    server: GeminiBatchServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = lay_out(("brand:", "mode: batch\nn: 2\nbrand:"))
+    order(desk, gemini, max_pictures=2)
+    server.finish()
+
+    def failing(*_: object, **__: object) -> bytes:
+        raise cause
+
+    with monkeypatch.context() as broken, pytest.raises(type(cause)):
+        broken.setattr(finisher, "sign", failing)
+        collect(desk, gemini)
+    assert {path.stem for path in desk.originals.iterdir()} == {variant.key for variant in desk.plan.variants}
+    assert len(BatchLedger(desk.ledger.path).open_shards()) == 2
+    for job in server.jobs.values() if results_gone else ():
+        del server.files[job.output]
+    result = "skipped_existing" if results_gone else "made"
+    assert counts(collect(desk, gemini)) == {result: 4} and server.requests == []
     paid_once(desk, server)
 
 
