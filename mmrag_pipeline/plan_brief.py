@@ -12,6 +12,7 @@ from croniter import croniter
 from upath import UPath
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.campaigns.batch_ledger import held_by_batches
 from mmrag_pipeline.campaigns.brief import Brief, load_brief, load_briefs
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.ledger import Ledger
@@ -88,8 +89,13 @@ def plan_brief(
     place = _occurrence(wanted, occurrence, now)
     folder = Store(settings.store).occurrence(place.campaign, place.name)
     by = {"backend_name": settings.image_backend, "model": settings.gemini_model}
-    earlier = None if replan else find_plan(folder / "plan.parquet")
-    if earlier is not None and earlier.is_for(wanted, **by):
+    found = find_plan(folder / "plan.parquet")
+    earlier = None if replan else found
+    if found is not None and held_by_batches(
+        found, wanted, backend_name=settings.image_backend, ledger=settings.ledger_file
+    ):
+        plan, kept, references = with_replacements(found, folder), True, ReferencePictures(folder / "references")
+    elif earlier is not None and earlier.is_for(wanted, **by):
         plan, kept = with_replacements(earlier.with_budget_of(wanted).with_finish_of(wanted), folder), True
         references = ReferencePictures(folder / "references")
     else:

@@ -12,6 +12,8 @@ from mmrag_pipeline.campaigns.batch_ledger import BatchLedger
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.demo.runs import DagsterRuns, RunOutcome
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.plan_brief import plan_brief
+from mmrag_pipeline.settings import load_settings
 from mmrag_pipeline_tests.defs.test_campaigns import BRIEF, KEY, completeness, occurrence
 from mmrag_pipeline_tests.integration.gemini_batches import LEFT_OUT, GeminiBatchServer
 from mmrag_pipeline_tests.integration.gemini_server import error
@@ -166,6 +168,26 @@ def test_an_order_that_never_got_through_is_released_by_the_sensor_though_its_br
     assert answer(request).success
     assert tick() == ([], "no batch job is open") and server.jobs == {} and server.requests == []
     assert BatchLedger(campaign.settings.ledger_file).spent() == 0
+
+
+@pytest.mark.slow
+def test_another_backend_waits_until_the_jobs_are_collected(
+    campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(campaign, "submit_campaign")
+    monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "preview")
+    assert plan_brief(load_settings(), "spring", now=datetime.now(UTC), occurrence=KEY).plan.backend == "gemini"
+    replan = {"ops": {"campaign_plan": {"config": {"replan": True}}}}
+    for config in ({}, replan):
+        waiting = campaign.run("run_campaign", KEY, config=config).metadata
+        assert waiting["campaign_plan"]["backend"] == "gemini" and waiting["campaign_plan"]["kept_from_earlier_run"]
+        assert waiting["campaign_images"]["in_batch"] == 2
+    server.finish()
+    (request,), _ = tick()
+    assert answer(request).success and tick() == ([], "no batch job is open")
+    assert len(list((occurrence(campaign) / "images").glob("*.jpg"))) == 2 and server.requests == []
+    drawn = campaign.run("run_campaign", KEY).metadata
+    assert drawn["campaign_plan"]["backend"] == "preview" and drawn["campaign_images"]["made"] == 2
 
 
 def test_the_schedule_of_a_batch_brief_orders(
