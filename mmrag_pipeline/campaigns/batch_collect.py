@@ -20,6 +20,7 @@ from mmrag_pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from mmrag_pipeline.campaigns.maker import PictureMaker
+    from mmrag_pipeline.campaigns.plan import Variant
 
 DEADLINE = timedelta(hours=30)
 """Google aims at 24 hours; its files of a job are gone after 48."""
@@ -160,7 +161,7 @@ def _take_all(
         if item is None or item.settled:  # asked for by nobody, given twice, or taken before a crash
             continue
         if isinstance(answer, Failed) or variant is None:
-            _settle(maker, item, job, answer if isinstance(answer, Failed) else _NOWHERE)
+            _settle(maker, item, job, answer if isinstance(answer, Failed) else _NOWHERE, variant)
             continue
         try:
             outcome = maker.take(variant, answer, item.reservation, requests=1, seed_sent=variant.seed)
@@ -181,7 +182,7 @@ def _take_all(
         if variant and found:
             outcomes[variant.key] = found
         else:
-            _settle(maker, item, job, Failed(f"the job gave no answer ({job.state})", may_be_billed=True))
+            _settle(maker, item, job, Failed(f"the job gave no answer ({job.state})", may_be_billed=True), variant)
     if errors:
         raise errors[0]
     book.end(shard, state=job.state, now=maker.clock(), detail=job.reason)
@@ -192,14 +193,14 @@ def _take_all(
 _NOWHERE = Failed("its order is gone: nobody knows where the picture belongs", may_be_billed=True)
 
 
-def _settle(maker: PictureMaker, item: Item, job: BatchJob, failed: Failed) -> None:
+def _settle(maker: PictureMaker, item: Item, job: BatchJob, failed: Failed, variant: Variant | None) -> None:
+    outcome, reason = "ambiguous" if failed.may_be_billed else "failed", f"{job.name}: {failed.reason}"
+    usd = item.reservation.usd if failed.may_be_billed else 0.0
+    if variant is not None:
+        maker.lost(variant, item.reservation, outcome, reason, usd=usd)
+        return
     maker.ledger.settle(
-        item.reservation,
-        outcome="ambiguous" if failed.may_be_billed else "failed",
-        usd=item.reservation.usd if failed.may_be_billed else 0.0,
-        now=maker.clock(),
-        estimated=failed.may_be_billed,
-        detail=f"{job.name}: {failed.reason}",
+        item.reservation, outcome=outcome, usd=usd, now=maker.clock(), estimated=failed.may_be_billed, detail=reason
     )
 
 

@@ -82,9 +82,14 @@ def held_by_batches(plan: CampaignPlan, brief: Brief, *, backend_name: str, ledg
     backend, wanted = backend_info(plan.backend), backend_info(brief.backend or backend_name)
     if wanted.name == backend.name or (plan.backend_version, backend.batches) != (backend.version, True):
         return False
+    return bool(keys_in_batches(plan, ledger=ledger))
+
+
+def keys_in_batches(plan: CampaignPlan, *, ledger: str | os.PathLike[str]) -> set[str]:
+    """Keys of an occurrence that batch jobs still have to make; opening a ledger would make one."""
     if not os.path.exists(ledger):
-        return False
-    return bool(BatchLedger(ledger).open_shards(campaign=plan.campaign, occurrence=plan.occurrence))
+        return set()
+    return BatchLedger(ledger).keys_in_jobs(campaign=plan.campaign, occurrence=plan.occurrence)
 
 
 class BatchLedger(Ledger):

@@ -140,6 +140,13 @@ class PictureMaker:
             return self._adopt(variant, sidecar) or final
         return self._adopt(variant, sidecar)
 
+    def lost(self, variant: Variant, reservation: Reservation, outcome: str, reason: str, *, usd: float) -> None:
+        """An order that gave nothing: what it may have cost is said beside the picture too, which may be asked for
+        again.
+        """
+        self._note(variant, "failed", reason, reservation, requests=1, usd=usd, estimated=usd > 0)
+        self._settle(reservation, outcome, usd, 1, estimated=usd > 0, detail=reason)
+
     def adopt(self, variant: Variant) -> PictureOutcome | None:
         """What was written of an open reservation before a run died or could not finish it."""
         return self._adopt(variant, read_sidecar(self.images, self.plan, variant))

@@ -22,6 +22,7 @@ from mmrag_pipeline.campaigns.batch_collect import watch_batches
 from mmrag_pipeline.campaigns.batch_ledger import BatchLedger
 from mmrag_pipeline.campaigns.batch_submit import BatchReport, submit_batches
 from mmrag_pipeline.campaigns.finishing import finisher
+from mmrag_pipeline.campaigns.gallery import write_gallery
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.plan_table import write_plan
@@ -452,6 +453,35 @@ def test_pictures_that_can_not_be_finished_are_kept_and_finished_for_nothing_by_
     result = "skipped_existing" if results_gone else "made"
     assert counts(collect(desk, gemini)) == {result: 4} and server.requests == []
     paid_once(desk, server)
+
+
+def test_what_a_job_lost_is_said_beside_the_picture_and_in_the_gallery(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    def page() -> str:
+        ledger = desk.ledger.path
+        return write_gallery(desk.plan, folder=desk.folder, references=desk.references, ledger=ledger).path.read_text(
+            "utf-8"
+        )
+
+    desk = lay_out(IN_BATCH)
+    server.lines = [LEFT_OUT]
+    order(desk, gemini)
+    assert "in a batch" in page() and "not made yet" not in page()
+    server.finish()
+    server.faults = [error(503, "UNAVAILABLE", "busy")] * 3
+    assert counts(collect(desk, gemini)) == {"made": 1, "failed": 1}
+    lost = sidecars(desk)[desk.plan.variants[0].key]
+    assert lost["status"] == "failed" and desk.ledger.attempts(lost["key"])[0]["outcome"] == "ambiguous"
+    for _ in range(2):
+        told = sum(one["cost"]["usd"] + one["cost"]["earlier_usd"] for one in sidecars(desk).values())
+        assert told == pytest.approx(desk.ledger.spent(), abs=1e-5) and f"${told:.3f}" in page()
+        assert "in a batch" not in page()
+        collect(desk, gemini)
+    assert sidecars(desk)[lost["key"]]["status"] == "generated" and len(server.requests) == 4
+    assert sidecars(desk)[lost["key"]]["cost"]["earlier_usd"] == pytest.approx(
+        desk.plan.variants[0].ceiling_usd / 2, abs=1e-5
+    )
 
 
 LINES = st.sampled_from([None, None, LEFT_OUT, GARBLED, refused("NO_IMAGE"), line_error(13, "x"), line_error(4, "x")])

@@ -106,8 +106,8 @@ def campaign_plan(
         if held:
             plan = earlier
             context.log.warning(
-                "the plan for %s is kept: its batch jobs still make pictures that are paid for. Run campaign_plan again "
-                "when they are collected.",
+                "the plan for %s is kept: its batch jobs still make pictures that are paid for. Run campaign_plan "
+                "again when they are collected.",
                 plan.backend,
             )
         elif kept:
@@ -226,7 +226,7 @@ def campaign_gallery(
         plan, references = read_plan(folder / PLAN), ReferencePictures(folder / "references")
         verdicts = _judge(context, plan, folder, references, image_backend)
         scored = _score(context, plan, folder, references, store, clip_encoder, image_backend.ledger)
-        report = write_gallery(plan, folder=folder, references=references)
+        report = write_gallery(plan, folder=folder, references=references, ledger=image_backend.ledger)
     return dg.MaterializeResult(
         metadata={
             "scored": scored.scored,
