@@ -59,11 +59,12 @@ class BriefPlan:
     def affordable(self) -> int:
         """How many of the pictures that are missing all caps have room for, if they cost what they are estimated to."""
         left = min((cap.left_usd for cap in self.caps if cap.left_usd is not None), default=float("inf"))
-        fits, spent = 0, 0.0
+        fits, spent, factor = 0, 0.0, self.plan.price_factor
         for variant in self.missing:
-            if variant.estimated_usd and spent + variant.ceiling_usd > left:  # set aside before, settled after
+            if variant.estimated_usd and spent + variant.ceiling_usd * factor > left:  # set aside before, settled after
                 break
-            spent += variant.estimated_usd
+            # The pictures of a batch are all set aside before the first is settled.
+            spent += (variant.ceiling_usd if self.plan.mode == "batch" else variant.estimated_usd) * factor
             fits += 1
         return fits
 

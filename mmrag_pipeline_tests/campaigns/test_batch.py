@@ -25,6 +25,7 @@ from mmrag_pipeline.campaigns.finishing import finisher
 from mmrag_pipeline.campaigns.gallery import write_gallery
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
+from mmrag_pipeline.campaigns.plan_markdown import plan_markdown
 from mmrag_pipeline.campaigns.plan_table import write_plan
 from mmrag_pipeline.campaigns.provenance import Credentials, development_credentials
 from mmrag_pipeline.campaigns.registry import image_model
@@ -119,7 +120,7 @@ def test_a_plan_is_ordered_waited_for_and_taken_at_half_price(
     report = order(desk, gemini)
     assert (report.ordered, len(report.jobs)) == (2, 1)
     assert server.keys == [v.key for v in desk.plan.variants]
-    assert desk.ledger.spent() == report.reserved_usd == pytest.approx(desk.plan.ceiling_usd / 2, abs=1e-5)
+    assert desk.ledger.spent() == report.reserved_usd == pytest.approx(desk.plan.ceiling_usd, abs=1e-5)
 
     waiting = collect(desk, gemini)
     assert counts(waiting) == {"in_batch": 2} and waiting.requests == 0 and not waiting.none_succeeded
@@ -641,6 +642,28 @@ def test_the_mode_is_not_part_of_the_plan(write_brief: Callable[..., object], la
     assert online.shape_sha256 == in_batch.shape_sha256
     plan = lay_out().plan
     assert plan.with_budget_of(write_brief(IN_BATCH)).mode == "batch"
+
+
+def test_what_a_plan_costs_in_batches_is_told_before_it_is_ordered(lay_out: LayOut) -> None:
+    online, in_batch = lay_out(), lay_out(IN_BATCH)
+    for told in ("estimated_usd", "would_cost_usd", "ceiling_usd"):
+        assert getattr(in_batch.plan, told) == pytest.approx(getattr(online.plan, told) / 2) and online.plan.variants
+    for desk, said in ((in_batch, "in batches, at 50% of the price online"), (online, "")):
+        table = plan_markdown(desk.plan, desk.references)
+        assert f"costs about {desk.plan.estimated_usd:.2f} USD {said}".strip() in table and ("batches" in table) == (
+            desk is in_batch
+        )
+        assert f"| {desk.plan.would_cost_usd:.3f} USD |" in table
+
+
+def test_a_budget_that_fits_the_price_in_a_batch_is_enough(write_brief: Callable[..., object]) -> None:
+    price = image_model(MODEL).ceiling("1K", references=1, text_tokens=0)
+    little = ("budget_usd: 5", f"budget_usd: {price * 0.7:.4f}")
+    assert write_brief(IN_BATCH, little).mode == "batch"
+    with pytest.raises(UserError, match="below the price of one picture"):
+        write_brief(little)
+    with pytest.raises(UserError, match=f"one picture in a batch .* needs {price / 2:.4f} USD"):
+        write_brief(IN_BATCH, ("budget_usd: 5", f"budget_usd: {price * 0.4:.4f}"))
 
 
 def test_half_the_price_is_known_where_the_price_list_has_none(service: GeminiBatches) -> None:

@@ -128,6 +128,7 @@ def campaign_plan(
             "kept_from_earlier_run": kept,
             "backend": plan.backend,
             "model": plan.model,
+            "mode": plan.mode,
             "estimated_usd": round(plan.estimated_usd, 4),
             "would_cost_usd": round(plan.would_cost_usd, 4),
             "would_cost_at_most_usd": round(plan.ceiling_usd, 4),
