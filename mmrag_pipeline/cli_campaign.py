@@ -108,10 +108,10 @@ def export(
     from mmrag_pipeline.campaigns.gallery import refresh_gallery
     from mmrag_pipeline.store import Store
 
-    store, who = Store(load_settings().store), by or getpass.getuser()
-    done = export_approved(store, UPath(folder), by=who, at=datetime.now(UTC), occurrence=occurrence)
+    settings, who = load_settings(), by or getpass.getuser()
+    done = export_approved(Store(settings.store), UPath(folder), by=who, at=datetime.now(UTC), occurrence=occurrence)
     for one in done:
-        refresh_gallery(one.source)
+        refresh_gallery(one.source, ledger=settings.ledger_file)
         if not (one.files or one.withdrawn):
             continue
         more = f", {one.pending} wait for a decision" if one.pending else ""
@@ -182,10 +182,11 @@ def _decide(
     from mmrag_pipeline.campaigns.review import decide
     from mmrag_pipeline.store import Store
 
-    store, who = Store(load_settings().store), by or getpass.getuser()
+    settings, who = load_settings(), by or getpass.getuser()
+    store = Store(settings.store)
     done = decide(store, keys, verdict, by=who, at=datetime.now(UTC), reason=reason, occurrence=occurrence)
     for folder in {str(one.picture.folder): one.picture.folder for one in done if one.changed}.values():
-        refresh_gallery(folder)
+        refresh_gallery(folder, ledger=settings.ledger_file)
     for one in done:
         already = "" if one.changed else "already "
         where = one.picture.occurrence.key

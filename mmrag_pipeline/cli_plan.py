@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Column, Table
 
-from mmrag_pipeline.campaigns.plan_words import APPROVALS, by_product, count, likeness, place
+from mmrag_pipeline.campaigns.plan_words import APPROVALS, by_product, count, likeness, ordered_how, place
 from mmrag_pipeline.cli_output import out, plain
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def show_plan(planned: BriefPlan, *, prompts: bool) -> None:
     for variant in plan.variants:
         size = f"{variant.width} x {variant.height}"
         where = (variant.scene, variant.placement, variant.locale, str(variant.number))
-        pictures.add_row(*map(plain, (variant.product, *where, size, f"{variant.price_usd:.4f}", variant.key[:12])))
+        price = f"{variant.price_usd * plan.price_factor:.4f}"
+        pictures.add_row(*map(plain, (variant.product, *where, size, price, variant.key[:12])))
     if plan.variants:
         out.print(references)
         out.print(pictures)
@@ -50,7 +51,7 @@ def _show_money(planned: BriefPlan) -> None:
     plan, missing = planned.plan, len(planned.missing)
     made = len(plan.variants) - missing
     there = f", {made} of them there already" if made else ""
-    cost = f"about {plan.estimated_usd:.4f} USD"
+    cost = f"about {plan.estimated_usd:.4f} USD{ordered_how(plan)}"
     if not plan.estimated_usd:
         cost = f"nothing (with {plan.model} about {plan.would_cost_usd:.4f} USD)"
     lines = [f"{count(plan.variants, 'picture')}{there} by {plan.backend}, {plan.model}: all of them cost {cost}"]

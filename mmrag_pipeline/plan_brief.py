@@ -12,6 +12,7 @@ from croniter import croniter
 from upath import UPath
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.campaigns.batch_ledger import held_by_batches
 from mmrag_pipeline.campaigns.brief import Brief, load_brief, load_briefs
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.ledger import Ledger
@@ -58,11 +59,12 @@ class BriefPlan:
     def affordable(self) -> int:
         """How many of the pictures that are missing all caps have room for, if they cost what they are estimated to."""
         left = min((cap.left_usd for cap in self.caps if cap.left_usd is not None), default=float("inf"))
-        fits, spent = 0, 0.0
+        fits, spent, factor = 0, 0.0, self.plan.price_factor
         for variant in self.missing:
-            if variant.estimated_usd and spent + variant.ceiling_usd > left:  # set aside before, settled after
+            if variant.estimated_usd and spent + variant.ceiling_usd * factor > left:  # set aside before, settled after
                 break
-            spent += variant.estimated_usd
+            # The pictures of a batch are all set aside before the first is settled.
+            spent += (variant.ceiling_usd if self.plan.mode == "batch" else variant.estimated_usd) * factor
             fits += 1
         return fits
 
@@ -88,8 +90,13 @@ def plan_brief(
     place = _occurrence(wanted, occurrence, now)
     folder = Store(settings.store).occurrence(place.campaign, place.name)
     by = {"backend_name": settings.image_backend, "model": settings.gemini_model}
-    earlier = None if replan else find_plan(folder / "plan.parquet")
-    if earlier is not None and earlier.is_for(wanted, **by):
+    found = find_plan(folder / "plan.parquet")
+    earlier = None if replan else found
+    if found is not None and held_by_batches(
+        found, wanted, backend_name=settings.image_backend, ledger=settings.ledger_file
+    ):
+        plan, kept, references = with_replacements(found, folder), True, ReferencePictures(folder / "references")
+    elif earlier is not None and earlier.is_for(wanted, **by):
         plan, kept = with_replacements(earlier.with_budget_of(wanted).with_finish_of(wanted), folder), True
         references = ReferencePictures(folder / "references")
     else:

@@ -145,6 +145,19 @@ def test_caps_and_what_is_there_are_counted(
     assert "The caps have room for 1 of the 6" in mmrag("spring", "--occurrence", "2026-11-30").output
 
 
+def test_a_batch_is_told_with_its_price(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "gemini")
+    online = planned(pipeline)
+    file = pipeline.root / "briefs" / "spring.yaml"
+    file.write_text(file.read_text() + "\nmode: batch\n")
+    in_batch = planned(pipeline)
+    ceiling = in_batch.plan.variants[0].ceiling_usd / 2  # each is set aside before the first is settled
+    assert in_batch.affordable == int(0.20 / ceiling) > online.affordable
+    shown = mmrag("spring", "--occurrence", "2026-11-30").output
+    assert f"{in_batch.plan.variants[0].price_usd / 2:.4f}" in shown and "in batches, at 50%" in shown
+    assert f"about {online.plan.estimated_usd / 2:.4f} USD" in shown
+
+
 def test_the_plan_of_an_earlier_run_is_shown_until_replan(pipeline: Pipeline, tmp_path: Path) -> None:
     first = planned(pipeline)
     folder = UPath(tmp_path / "store" / "campaigns" / "spring" / "2026-11-30")

@@ -17,7 +17,10 @@ from datetime import datetime
 
 from upath import UPath
 
+from mmrag_pipeline.campaigns.backends.base import backend_info
+from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.ledger import Ledger, Reservation
+from mmrag_pipeline.campaigns.plan import CampaignPlan
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS shards (
@@ -70,6 +73,23 @@ def shard_name(reservations: Sequence[Reservation]) -> str:
 def order_path(folder: UPath, shard_name: str) -> UPath:
     """The plan of a shard's own variants: what is ordered is taken as it was ordered, whatever is planned since."""
     return folder / "batches" / f"{shard_name}.parquet"
+
+
+def held_by_batches(plan: CampaignPlan, brief: Brief, *, backend_name: str, ledger: str | os.PathLike[str]) -> bool:
+    """Whether a plan has to stay until its batch jobs are collected: another backend would never ask for what they
+    make, and that is paid for.
+    """
+    backend, wanted = backend_info(plan.backend), backend_info(brief.backend or backend_name)
+    if wanted.name == backend.name or (plan.backend_version, backend.batches) != (backend.version, True):
+        return False
+    return bool(keys_in_batches(plan, ledger=ledger))
+
+
+def keys_in_batches(plan: CampaignPlan, *, ledger: str | os.PathLike[str]) -> set[str]:
+    """Keys of an occurrence that batch jobs still have to make; opening a ledger would make one."""
+    if not os.path.exists(ledger):
+        return set()
+    return BatchLedger(ledger).keys_in_jobs(campaign=plan.campaign, occurrence=plan.occurrence)
 
 
 class BatchLedger(Ledger):

@@ -67,7 +67,8 @@ def submit_batches(
     """Order what is missing of a plan under `folder`; what is there, blocked or ordered already is left alone.
 
     Raises:
-        UserError: the service refuses; what was reserved for the refused job is free again.
+        UserError: the service refuses; what was reserved for the refused job is free again. Or the certificate can't
+            sign: nothing is ordered.
         Unavailable: the service can't be asked now, or another run works on this occurrence; run again.
     """
     book = BatchLedger(ledger.path)
@@ -120,6 +121,10 @@ class _Submission:
                 outcomes.append(found)
             else:
                 missing.append(variant)
+        if missing:
+            self.maker.finisher.require_signature()  # before it is paid for
+        for variant in missing:
+            self.maker.remove_leftovers(variant)
         ordered: list[Reservation] = []
         for orders in self._cut(missing):
             shard, kept, refused = self._order(orders)
@@ -183,6 +188,7 @@ class _Submission:
         elif plan is None:
             self.book.release(shard, reason="its order is gone, and it was never submitted", now=self.maker.clock())
         else:
+            self.maker.finisher.require_signature()
             self._submit(shard, plan.model, (self._line(plan, variant) for variant in plan.variants))
 
     def _submit_new(self, shard: Shard, model: str, lines: Iterator[bytes]) -> None:

@@ -439,8 +439,12 @@ def _budget_mistakes(brief: Brief, model: ImageModel) -> list[str]:
         model.ceiling(placement.image_size, references=1, text_tokens=0)  # a plan knows the words, and then it's more
         for placement in brief.placements
     )
+    how = ""
+    if brief.mode == "batch":
+        price, how = price * model.batch_factor, " in a batch"
     return [
-        f"{key}: {budget:g} USD is below the price of one picture ({model.id} needs {price:.4f} USD set aside for it); "
+        f"{key}: {budget:g} USD is below the price of one picture{how} ({model.id} needs {price:.4f} USD set aside for "
+        f"it); "
         f"raise it to at least {math.ceil(price * 100) / 100:.2f}."
         for key, budget in (
             ("budget_usd", brief.budget_usd),

@@ -1,16 +1,18 @@
 """One occurrence as one HTML page: each picture beside what it was made from, totals on top, no network
 needed.
 
-Reads the plan, the sidecars, the reviews and the picture files; never a backend, never the index.
+Reads the plan, the sidecars, the reviews, the picture files and which pictures batch jobs make; never a backend, never
+the index.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,6 +22,7 @@ from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.base import backend_info
+from mmrag_pipeline.campaigns.batch_ledger import keys_in_batches
 from mmrag_pipeline.campaigns.decisions import (
     APPROVED,
     EXPORTED,
@@ -45,6 +48,7 @@ THUMB_SIDE = 220
 PICTURE_BYTES = 12_000_000
 """What all pictures of a page may weigh together: with many of them each is shown smaller."""
 _SHOWN = re.compile(r'<img src="(data:image/jpeg;base64,[A-Za-z0-9+/=]+)" data-of="([0-9a-f]{64}-[0-9]+)"')
+IN_BATCH = "in_batch"
 STATES = {
     GENERATED: "made",
     "blocked": "blocked",
@@ -52,6 +56,7 @@ STATES = {
     AMBIGUOUS: "no answer, maybe billed",
     "failed": "failed",
     "skipped_budget": "over budget",
+    IN_BATCH: "in a batch",
     "missing": "not made yet",
 }
 REVIEWS = {
@@ -102,21 +107,30 @@ class GalleryReport:
     bytes: int
 
 
-def write_gallery(plan: CampaignPlan, *, folder: UPath, references: ReferencePictures) -> GalleryReport:
-    """Write `<folder>/gallery.html` for an occurrence, whatever state its pictures are in."""
+def write_gallery(
+    plan: CampaignPlan,
+    *,
+    folder: UPath,
+    references: ReferencePictures,
+    ledger: str | os.PathLike[str] | None = None,
+) -> GalleryReport:
+    """Write `<folder>/gallery.html` for an occurrence, whatever state its pictures are in. `ledger` knows those that
+    batch jobs make.
+    """
     path = folder / "gallery.html"
     thumbs = _thumbs(plan, references)
-    entries = _entries(plan, folder, thumbs, _shown_before(path))
+    in_batches = keys_in_batches(plan, ledger=ledger) if ledger else set()
+    entries = _entries(plan, folder, thumbs, _shown_before(path), in_batches)
     data = render_gallery(plan, entries, thumbs).encode()
     write_bytes(path, data)
     return GalleryReport(path, sum(entry.state == GENERATED for entry in entries), len(data))
 
 
-def refresh_gallery(folder: UPath) -> None:
+def refresh_gallery(folder: UPath, *, ledger: str | os.PathLike[str] | None = None) -> None:
     """Write the page of an occurrence again where it has one: it must not show a decision that was changed."""
     plan = find_plan(folder / "plan.parquet")
     if plan is not None and (folder / "gallery.html").exists():
-        write_gallery(plan, folder=folder, references=ReferencePictures(folder / "references"))
+        write_gallery(plan, folder=folder, references=ReferencePictures(folder / "references"), ledger=ledger)
 
 
 def render_gallery(plan: CampaignPlan, entries: list[Entry], thumbs: Mapping[str, str]) -> str:
@@ -161,7 +175,11 @@ def _shown_before(page: UPath) -> dict[str, str]:
 
 
 def _entries(
-    plan: CampaignPlan, folder: UPath, thumbs: Mapping[str, str], shown_before: Mapping[str, str]
+    plan: CampaignPlan,
+    folder: UPath,
+    thumbs: Mapping[str, str],
+    shown_before: Mapping[str, str],
+    in_batches: Collection[str],
 ) -> list[Entry]:
     decisions = read_decisions(folder)
     successors = {variant.replaces: variant.key for variant in plan.variants if variant.replaces}
@@ -176,6 +194,7 @@ def _entries(
             successors,
             allowance,
             shown_before,
+            variant.key in in_batches,
         )
         for variant in plan.variants
     ]
@@ -190,12 +209,15 @@ def _entry(
     successors: Mapping[str, str],
     allowance: int,
     shown_before: Mapping[str, str],
+    in_batch: bool,
 ) -> Entry:
     sidecar: dict[str, Any] = read_sidecar(images, plan, variant) or {}
     state, reason = sidecar.get("status", "missing"), sidecar.get("reason", "")
     picture, cost = sidecar.get("picture") or {}, sidecar.get("cost", {})
     if state == GENERATED and not is_whole(images, sidecar):
         state, reason, picture = "missing", "the picture file is gone or was altered", {}
+    if in_batch and state != GENERATED:
+        state, reason = IN_BATCH, "a batch job makes it, and is not done yet"
     picture_of = f"{picture['sha256']}-{allowance}" if picture else ""
     shown = shown_before.get(picture_of, "")
     if picture and not shown:

@@ -101,8 +101,7 @@ class PictureMaker:
         if self.turns.stopped:
             return self.not_tried(variant)
         self.finisher.require_signature()
-        for folder in (self.originals, self.images):
-            remove_leftovers(folder, stem(self.plan, variant))
+        self.remove_leftovers(variant)
         request, tries = request_for(self.plan, variant, self.references), Tries(self.retries)
         outcome = None
         while outcome is None or (not self.turns.stopped and tries.may_ask_again(outcome.cause)):
@@ -140,6 +139,22 @@ class PictureMaker:
             )
             return self._adopt(variant, sidecar) or final
         return self._adopt(variant, sidecar)
+
+    def lost(self, variant: Variant, reservation: Reservation, outcome: str, reason: str, *, usd: float) -> None:
+        """An order that gave nothing: what it may have cost is said beside the picture too, which may be asked for
+        again.
+        """
+        self._note(variant, "failed", reason, reservation, requests=1, usd=usd, estimated=usd > 0)
+        self._settle(reservation, outcome, usd, 1, estimated=usd > 0, detail=reason)
+
+    def adopt(self, variant: Variant) -> PictureOutcome | None:
+        """What was written of an open reservation before a run died or could not finish it."""
+        return self._adopt(variant, read_sidecar(self.images, self.plan, variant))
+
+    def remove_leftovers(self, variant: Variant) -> None:
+        """Remove what nothing can be made of, before a picture is ordered that takes its place."""
+        for folder in (self.originals, self.images):
+            remove_leftovers(folder, stem(self.plan, variant))
 
     def not_tried(self, variant: Variant) -> PictureOutcome:
         """A variant that the run stopped before."""

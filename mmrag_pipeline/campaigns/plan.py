@@ -62,7 +62,8 @@ class Variant:
     """One picture to make: product x scene x placement x locale x number.
 
     `price_usd` is an estimate, whatever the backend; `estimated_usd` is the same, 0 where the backend is free;
-    `ceiling_usd` is what one request for it may cost at most, which is what its reservation sets aside.
+    `ceiling_usd` is what one request for it may cost at most, which is what its reservation sets aside. All three are
+    prices online: see `CampaignPlan.price_factor`.
     """
 
     key: str
@@ -130,19 +131,24 @@ class CampaignPlan:
     """`batch` where its pictures are ordered in batches; only a paid backend has them."""
 
     @property
+    def price_factor(self) -> float:
+        """What a picture costs in the mode of this plan, of what its variant says, which is the price online."""
+        return image_model(self.model).batch_factor if self.mode == "batch" else 1.0
+
+    @property
     def estimated_usd(self) -> float:
-        """Estimate of what making all of it costs with its backend: 0 for preview."""
-        return sum(variant.estimated_usd for variant in self.variants)
+        """Estimate of what making all of it costs with its backend and mode: 0 for preview."""
+        return sum(variant.estimated_usd for variant in self.variants) * self.price_factor
 
     @property
     def would_cost_usd(self) -> float:
-        """Estimate of what making all of it costs with its model, whatever the backend."""
-        return sum(variant.price_usd for variant in self.variants)
+        """Estimate of what making all of it costs with its model and mode, whatever the backend."""
+        return sum(variant.price_usd for variant in self.variants) * self.price_factor
 
     @property
     def ceiling_usd(self) -> float:
-        """What one request for each variant may cost at most with its model, all together."""
-        return sum(variant.ceiling_usd for variant in self.variants)
+        """What one request for each variant may cost at most with its model and mode, all together."""
+        return sum(variant.ceiling_usd for variant in self.variants) * self.price_factor
 
     def is_for(self, brief: Brief, *, backend_name: str, model: str) -> bool:
         """Whether planning this brief again could only repeat this plan or choose other references.

@@ -11,7 +11,7 @@ import unicodedata
 from PIL import Image
 
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Reference
-from mmrag_pipeline.campaigns.plan_words import APPROVALS, Planned, by_product, count, likeness
+from mmrag_pipeline.campaigns.plan_words import APPROVALS, Planned, by_product, count, likeness, ordered_how
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.sheet import inline_markdown
@@ -62,7 +62,7 @@ def escaped(text: str, limit: int) -> str:
 
 
 def _totals(plan: CampaignPlan, products: list[Planned]) -> str:
-    paid = f"costs about {plan.estimated_usd:.2f} USD" if plan.estimated_usd else "costs nothing"
+    paid = f"costs about {plan.estimated_usd:.2f} USD{ordered_how(plan)}" if plan.estimated_usd else "costs nothing"
     more = "" if plan.estimated_usd else f", would cost about {plan.would_cost_usd:.2f} USD"
     cap = plan.budget_usd_per_occurrence or plan.budget_usd
     return (

@@ -21,11 +21,12 @@ class Planned:
     name: str
     references: tuple[Reference, ...]
     variants: tuple[Variant, ...]
+    price_factor: float
 
     @property
     def would_cost_usd(self) -> float:
         """Estimate, whatever the backend."""
-        return sum(variant.price_usd for variant in self.variants)
+        return sum(variant.price_usd for variant in self.variants) * self.price_factor
 
     @property
     def pictures(self) -> str:
@@ -42,7 +43,12 @@ def by_product(plan: CampaignPlan) -> Iterator[Planned]:
     for variant in plan.variants:
         variants.setdefault(variant.product, []).append(variant)
     for product, its in variants.items():
-        yield Planned(product, its[0].product_name, its[0].references, tuple(its))
+        yield Planned(product, its[0].product_name, its[0].references, tuple(its), plan.price_factor)
+
+
+def ordered_how(plan: CampaignPlan) -> str:
+    """` in batches, at 50% of the price online`; nothing where they are made online."""
+    return f" in batches, at {plan.price_factor:.0%} of the price online" if plan.mode == "batch" else ""
 
 
 def likeness(reference: Reference) -> str:

@@ -21,9 +21,13 @@ from mmrag_pipeline.campaigns.backends.gemini_batch import GeminiBatches
 from mmrag_pipeline.campaigns.batch_collect import watch_batches
 from mmrag_pipeline.campaigns.batch_ledger import BatchLedger
 from mmrag_pipeline.campaigns.batch_submit import BatchReport, submit_batches
+from mmrag_pipeline.campaigns.finishing import finisher
+from mmrag_pipeline.campaigns.gallery import write_gallery
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
+from mmrag_pipeline.campaigns.plan_markdown import plan_markdown
 from mmrag_pipeline.campaigns.plan_table import write_plan
+from mmrag_pipeline.campaigns.provenance import Credentials, development_credentials
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline_tests.campaigns.conftest import MODEL, NOW, Desk
@@ -116,7 +120,7 @@ def test_a_plan_is_ordered_waited_for_and_taken_at_half_price(
     report = order(desk, gemini)
     assert (report.ordered, len(report.jobs)) == (2, 1)
     assert server.keys == [v.key for v in desk.plan.variants]
-    assert desk.ledger.spent() == report.reserved_usd == pytest.approx(desk.plan.ceiling_usd / 2, abs=1e-5)
+    assert desk.ledger.spent() == report.reserved_usd == pytest.approx(desk.plan.ceiling_usd, abs=1e-5)
 
     waiting = collect(desk, gemini)
     assert counts(waiting) == {"in_batch": 2} and waiting.requests == 0 and not waiting.none_succeeded
@@ -374,6 +378,113 @@ def test_a_job_that_is_gone_is_made_online(lay_out: LayOut, gemini: GeminiBacken
     assert counts(collect(desk, gemini)) == {"made": 2} and len(server.requests) == 2
 
 
+GONE = error(403, "PERMISSION_DENIED", "You do not have permission to access the File, or it may not exist.")
+LATE = NOW + timedelta(hours=49)
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_results_that_are_gone_are_lost_and_made_online(
+    denied: bool, lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(IN_BATCH)
+    order(desk, gemini)
+    server.finish()
+    if denied:
+        server.scripted["download"] = [GONE, GONE]
+        with pytest.raises(UserError, match="check MMRAG_GEMINI_API_KEY"):
+            collect(desk, gemini)
+        assert server.requests == [], "a key can be mended, and then the pictures are there"
+    else:
+        gemini.client().batches.get(name=next(iter(server.jobs)))
+        server.files.clear()
+    lost = desk.ledger.spent()
+    assert counts(collect(desk, gemini, at=LATE if denied else NOW)) == {"made": 2} and len(server.requests) == 2
+    assert BatchLedger(desk.ledger.path).open_shards() == []
+    assert Counter(a["outcome"] for a in desk.ledger.attempts()) == {"ambiguous": 2, "generated": 2}
+    assert desk.ledger.spent() > lost > 0
+
+
+def test_a_job_that_nobody_may_look_at_ends_when_its_files_are_gone(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(IN_BATCH)
+    order(desk, gemini)
+    server.scripted["get"] = [GONE, GONE]
+    with pytest.raises(UserError, match="check MMRAG_GEMINI_API_KEY"):
+        collect(desk, gemini, at=LATER)
+    assert counts(collect(desk, gemini, at=LATE)) == {"made": 2} and len(server.requests) == 2
+    paid_once(desk, server)
+
+
+def test_a_certificate_that_can_not_sign_is_known_before_anything_is_ordered(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(IN_BATCH)
+    made = development_credentials(desk.root / "own")
+    wrong = Credentials(made.certificate, made.key, "es384", made.signer)
+    with pytest.raises(UserError, match="MMRAG_C2PA_CERTIFICATE"):
+        order(desk, gemini, credentials=wrong)
+    assert server.asked == [] and server.jobs == {} and desk.ledger.spent() == 0
+
+
+@pytest.mark.parametrize("results_gone", [False, True])
+@pytest.mark.parametrize("cause", [UserError("the reference is gone"), RuntimeError("C2PA's own")])
+def test_pictures_that_can_not_be_finished_are_kept_and_finished_for_nothing_by_the_next_run(
+    cause: Exception,
+    results_gone: bool,
+    lay_out: LayOut,
+    gemini: GeminiBackend,
+    server: GeminiBatchServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = lay_out(("brand:", "mode: batch\nn: 2\nbrand:"))
+    order(desk, gemini, max_pictures=2)
+    server.finish()
+
+    def failing(*_: object, **__: object) -> bytes:
+        raise cause
+
+    with monkeypatch.context() as broken, pytest.raises(type(cause)):
+        broken.setattr(finisher, "sign", failing)
+        collect(desk, gemini)
+    assert {path.stem for path in desk.originals.iterdir()} == {variant.key for variant in desk.plan.variants}
+    assert len(BatchLedger(desk.ledger.path).open_shards()) == 2
+    for job in server.jobs.values() if results_gone else ():
+        del server.files[job.output]
+    result = "skipped_existing" if results_gone else "made"
+    assert counts(collect(desk, gemini)) == {result: 4} and server.requests == []
+    paid_once(desk, server)
+
+
+def test_what_a_job_lost_is_said_beside_the_picture_and_in_the_gallery(
+    lay_out: LayOut, gemini: GeminiBackend, server: GeminiBatchServer
+) -> None:
+    def page() -> str:
+        ledger = desk.ledger.path
+        return write_gallery(desk.plan, folder=desk.folder, references=desk.references, ledger=ledger).path.read_text(
+            "utf-8"
+        )
+
+    desk = lay_out(IN_BATCH)
+    server.lines = [LEFT_OUT]
+    order(desk, gemini)
+    assert "in a batch" in page() and "not made yet" not in page()
+    server.finish()
+    server.faults = [error(503, "UNAVAILABLE", "busy")] * 3
+    assert counts(collect(desk, gemini)) == {"made": 1, "failed": 1}
+    lost = sidecars(desk)[desk.plan.variants[0].key]
+    assert lost["status"] == "failed" and desk.ledger.attempts(lost["key"])[0]["outcome"] == "ambiguous"
+    for _ in range(2):
+        told = sum(one["cost"]["usd"] + one["cost"]["earlier_usd"] for one in sidecars(desk).values())
+        assert told == pytest.approx(desk.ledger.spent(), abs=1e-5) and f"${told:.3f}" in page()
+        assert "in a batch" not in page()
+        collect(desk, gemini)
+    assert sidecars(desk)[lost["key"]]["status"] == "generated" and len(server.requests) == 4
+    assert sidecars(desk)[lost["key"]]["cost"]["earlier_usd"] == pytest.approx(
+        desk.plan.variants[0].ceiling_usd / 2, abs=1e-5
+    )
+
+
 LINES = st.sampled_from([None, None, LEFT_OUT, GARBLED, refused("NO_IMAGE"), line_error(13, "x"), line_error(4, "x")])
 
 
@@ -534,6 +645,28 @@ def test_the_mode_is_not_part_of_the_plan(write_brief: Callable[..., object], la
     assert plan.with_budget_of(write_brief(IN_BATCH)).mode == "batch"
 
 
+def test_what_a_plan_costs_in_batches_is_told_before_it_is_ordered(lay_out: LayOut) -> None:
+    online, in_batch = lay_out(), lay_out(IN_BATCH)
+    for told in ("estimated_usd", "would_cost_usd", "ceiling_usd"):
+        assert getattr(in_batch.plan, told) == pytest.approx(getattr(online.plan, told) / 2) and online.plan.variants
+    for desk, said in ((in_batch, "in batches, at 50% of the price online"), (online, "")):
+        table = plan_markdown(desk.plan, desk.references)
+        assert f"costs about {desk.plan.estimated_usd:.2f} USD {said}".strip() in table and ("batches" in table) == (
+            desk is in_batch
+        )
+        assert f"| {desk.plan.would_cost_usd:.3f} USD |" in table
+
+
+def test_a_budget_that_fits_the_price_in_a_batch_is_enough(write_brief: Callable[..., object]) -> None:
+    price = image_model(MODEL).ceiling("1K", references=1, text_tokens=0)
+    little = ("budget_usd: 5", f"budget_usd: {price * 0.7:.4f}")
+    assert write_brief(IN_BATCH, little).mode == "batch"
+    with pytest.raises(UserError, match="below the price of one picture"):
+        write_brief(little)
+    with pytest.raises(UserError, match=f"one picture in a batch .* needs {price / 2:.4f} USD"):
+        write_brief(IN_BATCH, ("budget_usd: 5", f"budget_usd: {price * 0.4:.4f}"))
+
+
 def test_half_the_price_is_known_where_the_price_list_has_none(service: GeminiBatches) -> None:
     usage = {"promptTokenCount": 100, "candidatesTokenCount": 1290, "totalTokenCount": 1390,
              "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 100}],
@@ -562,6 +695,19 @@ def test_watching_tells_what_is_to_do(
     assert watched() == (0, 0, 2)
     next(iter(server.jobs.values())).states[1:] = ["SUCCEEDED"]
     assert watched() == (1, 0, 1) and watched(LATER) == (2, 0, 0)
+
+
+def test_a_job_that_can_not_be_looked_at_hides_no_other(
+    lay_out: LayOut, gemini: GeminiBackend, service: GeminiBatches, server: GeminiBatchServer
+) -> None:
+    desk = lay_out(("brand:", "mode: batch\nn: 2\nbrand:"))
+    report = order(desk, gemini, max_pictures=2)
+    server.finish()
+    server.scripted["get"] = [GONE]
+    watch = watch_batches(BatchLedger(desk.ledger.path), service, now=NOW)
+    assert [shard.job for shard in watch.ready] == list(report.jobs[1:])
+    assert [shard.job for shard in watch.unknown] == list(report.jobs[:1])
+    assert report.jobs[0] in watch.problems[0] and "PERMISSION_DENIED" in watch.problems[0]
 
 
 # Killed.

@@ -12,6 +12,8 @@ from mmrag_pipeline.campaigns.batch_ledger import BatchLedger
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.demo.runs import DagsterRuns, RunOutcome
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.plan_brief import plan_brief
+from mmrag_pipeline.settings import load_settings
 from mmrag_pipeline_tests.defs.test_campaigns import BRIEF, KEY, completeness, occurrence
 from mmrag_pipeline_tests.integration.gemini_batches import LEFT_OUT, GeminiBatchServer
 from mmrag_pipeline_tests.integration.gemini_server import error
@@ -133,6 +135,61 @@ def test_an_order_whose_run_died_is_gone_on_with_by_the_sensor(
     assert request.job_name == "submit_campaign" and len(server.jobs) == 1
     assert answer(request).success and len(server.jobs) == 1
     assert tick() == ([], "1 batch jobs run, 0 have ended, 0 are not submitted")
+
+
+@pytest.mark.slow
+def test_a_run_that_failed_for_weeks_hides_no_job(
+    campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(campaign, "submit_campaign")
+    server.finish()
+    (request,), _ = tick()
+    job = defs().resolve_job_def("collect_campaign")
+    with dg.DagsterInstance.get() as instance:
+        for _ in range(60):
+            instance.create_run_for_job(job, tags=dict(request.tags), status=dg.DagsterRunStatus.FAILURE)
+    assert tick()[0] == [], "not at once, but it waits"
+    monkeypatch.setattr("mmrag_pipeline.defs.campaigns.sensors.AT_MOST", -timedelta(seconds=1))
+    assert [again.run_key for again in tick()[0]] == [request.run_key.replace("#0", "#60")]
+
+
+@pytest.mark.slow
+def test_an_order_that_never_got_through_is_released_by_the_sensor_though_its_brief_is_gone(
+    campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(*_: object, **__: object) -> None:
+        raise UserError("killed")
+
+    with monkeypatch.context() as killing, pytest.raises(UserError, match="killed"):
+        killing.setattr("mmrag_pipeline.campaigns.batch_submit._Submission._submit", dying)
+        run(campaign, "submit_campaign")
+    (campaign.root / "briefs" / "spring.yaml").unlink()
+    monkeypatch.setattr("mmrag_pipeline.resources.ImageBackendResource.batch_deadline", timedelta(0))
+    (request,), _ = tick()
+    assert request.job_name == "collect_campaign"
+    assert answer(request).success
+    assert tick() == ([], "no batch job is open") and server.jobs == {} and server.requests == []
+    assert BatchLedger(campaign.settings.ledger_file).spent() == 0
+
+
+@pytest.mark.slow
+def test_another_backend_waits_until_the_jobs_are_collected(
+    campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(campaign, "submit_campaign")
+    monkeypatch.setenv("MMRAG_IMAGE_BACKEND", "preview")
+    assert plan_brief(load_settings(), "spring", now=datetime.now(UTC), occurrence=KEY).plan.backend == "gemini"
+    replan = {"ops": {"campaign_plan": {"config": {"replan": True}}}}
+    for config in ({}, replan):
+        waiting = campaign.run("run_campaign", KEY, config=config).metadata
+        assert waiting["campaign_plan"]["backend"] == "gemini" and waiting["campaign_plan"]["kept_from_earlier_run"]
+        assert waiting["campaign_images"]["in_batch"] == 2
+    server.finish()
+    (request,), _ = tick()
+    assert answer(request).success and tick() == ([], "no batch job is open")
+    assert len(list((occurrence(campaign) / "images").glob("*.jpg"))) == 2 and server.requests == []
+    drawn = campaign.run("run_campaign", KEY).metadata
+    assert drawn["campaign_plan"]["backend"] == "preview" and drawn["campaign_images"]["made"] == 2
 
 
 def test_the_schedule_of_a_batch_brief_orders(

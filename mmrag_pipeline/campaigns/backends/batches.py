@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mmrag_pipeline.campaigns.backends.base import GenerationRequest, GenerationResult
+from mmrag_pipeline.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,13 @@ class Failed:
     may_be_billed: bool
 
 
+class Denied(UserError):
+    """A job or a file is not for this key, or not there any more: services say the same of both."""
+
+
 class BatchService(Protocol):
-    """Every method asks once and raises `Unavailable` where asking again may help, `UserError` where it won't.
+    """Every method asks once and raises `Unavailable` where asking again may help, `UserError` where it won't; `Denied`
+    where it may be gone.
 
     `submit` alone costs money. After `Unavailable` from it the job may exist: `find` says so.
     """
@@ -51,5 +57,7 @@ class BatchService(Protocol):
     def cancel(self, job: str) -> None: ...
 
     def answers(self, results: str, *, model: str) -> Iterator[tuple[str, GenerationResult | Failed]]:
-        """Each answered request by its key, in no order; what is missing was not answered."""
+        """Each answered request by its key, in no order; what is missing was not answered. None where the results are
+        gone.
+        """
         ...

@@ -20,7 +20,7 @@ from mmrag_pipeline.campaigns.backends.base import (
     NoImage,
     Throttled,
 )
-from mmrag_pipeline.campaigns.backends.batches import BatchJob, Failed
+from mmrag_pipeline.campaigns.backends.batches import BatchJob, Denied, Failed
 from mmrag_pipeline.campaigns.backends.gemini_answers import read_answer
 from mmrag_pipeline.campaigns.backends.gemini_errors import sdk_errors
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -119,11 +119,19 @@ class GeminiBatches:
         self._ask("cancel a batch job", cancel)
 
     def answers(self, results: str, *, model: str) -> Iterator[tuple[str, GenerationResult | Failed]]:
+        from google.genai import errors
+
         with tempfile.TemporaryFile() as file:  # dozens of pictures: too much for memory
-            self._ask(
-                "fetch the results of a batch job",
-                lambda client: client.files.download(file=results, destination=file),
-            )
+
+            def fetch(client: genai.Client) -> None:
+                try:
+                    client.files.download(file=results, destination=file)
+                except errors.APIError as error:
+                    if error.code != 404:
+                        raise
+                    logger.warning("the results %s of a batch job are not there any more", results)
+
+            self._ask("fetch the results of a batch job", fetch)
             file.seek(0)
             for line in file:
                 if line.strip() and (read := self._read(line, model)):
@@ -169,7 +177,8 @@ class GeminiBatches:
         except Exception as error:  # whatever the SDK makes of a strange answer
             if not self._backend.seen.sent and not isinstance(error, sdk_errors()):
                 raise
-            failure = _failure(self._backend.explain(error, model=model), what, type(error).__name__)
+            read, denied = self._backend.explain(error, model=model), getattr(error, "code", None) == 403
+            failure = Denied(str(read)) if denied else _failure(read, what, type(error).__name__)
         # Raised out here, without the SDK's error as its context: that carries the request, and so the key.
         raise failure
 

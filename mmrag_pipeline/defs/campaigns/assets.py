@@ -10,6 +10,7 @@ from upath import UPath
 from mmrag_pipeline.campaigns.backends import batches_of, closing
 from mmrag_pipeline.campaigns.backends.base import backend_info
 from mmrag_pipeline.campaigns.backends.gemini_judge import GeminiJudge
+from mmrag_pipeline.campaigns.batch_ledger import held_by_batches
 from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
@@ -87,17 +88,29 @@ def campaign_plan(
 
     A plan is kept as long as its brief, backend and model are what they were: planning again over a library that
     has grown could choose other references and so pay for the same picture twice. `replan: true` does it all the same.
+    A plan whose batch jobs are not collected yet stays as it is where its brief asks for another backend.
     """
     with user_errors_as_failures():
         occurrence, folder = _occurrence(context, store)
         brief = briefs.brief(occurrence.campaign, model=image_backend.model)
         opener = hit_opener(media_library.library(), media_library.limits())
         pictures = ReferencePictures(folder / "references", load=opener)
-        earlier = None if config.replan else find_plan(folder / PLAN)
-        kept = earlier is not None and earlier.is_for(
-            brief, backend_name=image_backend.backend, model=image_backend.model
+        found = find_plan(folder / PLAN)
+        held = found is not None and held_by_batches(
+            found, brief, backend_name=image_backend.backend, ledger=image_backend.ledger
         )
-        if kept:
+        earlier = None if config.replan and not held else found
+        kept = held or (
+            earlier is not None and earlier.is_for(brief, backend_name=image_backend.backend, model=image_backend.model)
+        )
+        if held:
+            plan = earlier
+            context.log.warning(
+                "the plan for %s is kept: its batch jobs still make pictures that are paid for. Run campaign_plan "
+                "again when they are collected.",
+                plan.backend,
+            )
+        elif kept:
             plan = earlier.with_budget_of(brief).with_finish_of(brief)
         else:
             plan = _plan(context, brief, occurrence, pictures, store, clip_encoder, milvus, image_backend)
@@ -115,6 +128,7 @@ def campaign_plan(
             "kept_from_earlier_run": kept,
             "backend": plan.backend,
             "model": plan.model,
+            "mode": plan.mode,
             "estimated_usd": round(plan.estimated_usd, 4),
             "would_cost_usd": round(plan.would_cost_usd, 4),
             "would_cost_at_most_usd": round(plan.ceiling_usd, 4),
@@ -213,7 +227,7 @@ def campaign_gallery(
         plan, references = read_plan(folder / PLAN), ReferencePictures(folder / "references")
         verdicts = _judge(context, plan, folder, references, image_backend)
         scored = _score(context, plan, folder, references, store, clip_encoder, image_backend.ledger)
-        report = write_gallery(plan, folder=folder, references=references)
+        report = write_gallery(plan, folder=folder, references=references, ledger=image_backend.ledger)
     return dg.MaterializeResult(
         metadata={
             "scored": scored.scored,

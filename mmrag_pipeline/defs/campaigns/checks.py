@@ -51,7 +51,9 @@ def _blocked(report: PicturesReport) -> dg.AssetCheckResult:
 def _cost(plan: CampaignPlan, report: PicturesReport, ledger: Ledger, caps: Caps, now: datetime) -> dg.AssetCheckResult:
     estimates = {variant.key: variant.estimated_usd for variant in plan.variants}
     made = [outcome for outcome in report.outcomes if outcome.result == "made"]
-    estimated, spent = sum(estimates[outcome.key] for outcome in made), report.spent_usd
+    spent = report.spent_usd
+    # What a batch made was asked for by no request of this run.
+    estimated = sum(estimates[o.key] * (1 if o.requests else plan.price_factor) for o in made)
     used = {
         "budget_usd": _share(ledger.spent(campaign=plan.campaign), caps.campaign_usd),
         "budget_usd_per_occurrence": _share(

@@ -25,6 +25,8 @@ SHARDS_TAG = "mmrag/shards"
 AGAIN = timedelta(minutes=10)
 """After a run that did not end its shards; twice as long after each further one, up to six hours."""
 AT_MOST = timedelta(hours=6)
+MOST_DOUBLINGS = 10
+"""Far beyond AT_MOST; without a bound, weeks of failed runs make a number of minutes that no timedelta can hold."""
 
 
 def find_batches(
@@ -42,14 +44,18 @@ def find_batches(
         watch = watch_batches(book, service, now=now, deadline=image_backend.batch_deadline)
     except UserError as error:
         return dg.SkipReason(str(error))
-    unsent = [shard for shard in watch.unsent if now - shard.ordered_at > AGAIN]  # else its run is still at it
-    requests = [
-        *_requests(context.instance, collect_campaign.name, watch.ready, now),
+    for problem in watch.problems:
+        context.log.warning("%s", problem)
+    late = [shard for shard in watch.unsent if now - shard.ordered_at > image_backend.batch_deadline]
+    unsent = [shard for shard in watch.unsent if shard not in late and now - shard.ordered_at > AGAIN]
+    requests = [  # a younger shard's own run is still at it; an older one is found or released by collecting
+        *_requests(context.instance, collect_campaign.name, [*watch.ready, *late], now),
         *_requests(context.instance, submit_campaign.name, unsent, now),
     ]
     known = set(context.instance.get_dynamic_partitions(campaign_occurrences.name))
     added = sorted({str(request.partition_key) for request in requests} - known)
     said = f"{len(watch.running)} batch jobs run, {len(watch.ready)} have ended, {len(watch.unsent)} are not submitted"
+    said += "".join(f"; {problem}" for problem in watch.problems)
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[campaign_occurrences.build_add_request(added)] if added else [],
@@ -71,12 +77,17 @@ def _requests(instance: dg.DagsterInstance, job: str, shards: Sequence[Shard], n
             continue
         if runs:
             ended = max(record.end_time or record.update_timestamp.timestamp() for record in runs)
-            if now.timestamp() < ended + min(AGAIN * 2 ** (len(runs) - 1), AT_MOST).total_seconds():
+            if now.timestamp() < ended + _wait(len(runs)).total_seconds():
                 continue
         # The count keeps a run that failed from being the last: Dagster never repeats a run key.
         tags = {SHARDS_TAG: token}
         requests.append(dg.RunRequest(run_key=f"{token}#{len(runs)}", partition_key=key, job_name=job, tags=tags))
     return requests
+
+
+def _wait(runs: int) -> timedelta:
+    """How long to wait after that many runs."""
+    return min(AGAIN * 2 ** min(runs - 1, MOST_DOUBLINGS), AT_MOST)
 
 
 @dg.definitions
