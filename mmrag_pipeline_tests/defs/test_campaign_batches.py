@@ -153,7 +153,6 @@ def test_a_run_that_failed_for_weeks_hides_no_job(
     assert [again.run_key for again in tick()[0]] == [request.run_key.replace("#0", "#60")]
 
 
-@pytest.mark.slow
 def test_an_order_that_never_got_through_is_released_by_the_sensor_though_its_brief_is_gone(
     campaign: Pipeline, server: GeminiBatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
