@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator  # what the daemon goes by
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.defs.index import assets
 from mmrag_pipeline.defs.index.handover import take_over
 from mmrag_pipeline.demo.runs import DagsterRuns
@@ -120,3 +123,21 @@ def test_publishing_takes_along_what_was_ingested_after_staging(pipeline: Pipeli
 def test_nothing_ingested_is_one_sentence(pipeline: Pipeline) -> None:
     with pytest.raises(UserError, match="ingest a drop first"):
         pipeline.run("nightly_reindex")
+
+
+@pytest.mark.parametrize(
+    ("day", "runs"),
+    [
+        ("2026-03-28", ["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"]),  # there is no half past two
+        ("2026-10-24", ["2026-10-25T02:30:00+01:00", "2026-10-26T02:30:00+01:00"]),  # there are two of them
+    ],
+)
+def test_when_clocks_change_the_night_has_one_run(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, day: str, runs: list[str]
+) -> None:
+    monkeypatch.setenv("MMRAG_NIGHTLY_CRON", "30 2 * * *")
+    monkeypatch.setenv("MMRAG_TIMEZONE", "Europe/Berlin")
+    (schedule,) = (each for each in defs().schedules if each.name == "nightly_reindex")
+    noon = datetime.fromisoformat(f"{day}T12:00+00:00").timestamp()
+    ticks = schedule_execution_time_iterator(noon, schedule.cron_schedule, schedule.execution_timezone, True)
+    assert [next(ticks).isoformat() for _ in range(2)] == runs

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +16,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
 READY_S = 120.0
 LOCATION, REPOSITORY = "mmrag_pipeline", "__repository__"
@@ -49,7 +49,7 @@ class LiveDagster:
         config = home / "dagster.yaml"
         if not config.exists():
             config.write_text((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
-        self._code_port, self._web_port = _free_ports(2)
+        self._code_port, self._web_port = free_ports(2)
         self._environment = os.environ | environment | {"DAGSTER_HOME": str(home)}
         self._workspace = home / "workspace.yaml"
         self._workspace.write_text(
@@ -90,7 +90,7 @@ class LiveDagster:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         if name == "code":
             check = [tools / "dagster", "api", "grpc-health-check", "-p", code]
@@ -318,15 +318,3 @@ def live_dagster(home: Path, environment: Mapping[str, str]) -> Iterator[LiveDag
 
 def _selector(key: str, name: str) -> dict[str, str]:
     return {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY, key: name}
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

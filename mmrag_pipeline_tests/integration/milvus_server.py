@@ -7,11 +7,9 @@ its own, every port is random, and it lives no longer than the tests.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -19,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
 READY_S = 120
 _COMPONENTS = (
@@ -66,7 +66,7 @@ class MilvusServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + READY_S
         while not self._is_healthy():
@@ -101,7 +101,7 @@ class MilvusServer:
 
         config = MilvusServerConfig(data_dir=str(self.folder))
         names = [key for key in config.configurable_items if key.endswith("_port")]
-        *ports, peer, self._health_port = _free_ports(len(names) + 2)
+        *ports, peer, self._health_port = free_ports(len(names) + 2)
         config.update(**dict(zip(names, ports, strict=True)))
         config.resolve_all_listen_ports()
         self._port, etcd = config.get("proxy_port"), config.get("etcd_port")
@@ -153,16 +153,3 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusSe
     pytest.importorskip("milvus", reason="the packaged server is in the dev extra: pip install milvus==2.3.5")
     with running_server(tmp_path_factory.mktemp("milvus-server")) as server:
         yield server
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _die_with_parent() -> None:
-    """Linux: the kernel kills the server when the thread that started it ends, however that happens."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
