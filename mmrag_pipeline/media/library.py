@@ -60,7 +60,7 @@ class MediaLibrary:
         self.root = open_root(root, setting="MMRAG_MEDIA")
 
     def folder(self, drop: Drop) -> UPath:
-        return self.root / drop.product_line / drop.name
+        return self.root.joinpath(drop.product_line, drop.name)
 
     def drops(self) -> DropListing:
         """All drops, sorted by key.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal
 
 import dagster as dg
@@ -11,7 +12,11 @@ from mmrag_pipeline.defs.index.golden import golden_metadata, golden_result, lib
 from mmrag_pipeline.defs.index.handover import Handover, changed_since, hand_over, manifest_hashes, take_over
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
 from mmrag_pipeline.defs.progress import log_progress
+from mmrag_pipeline.drift import is_embedded
+from mmrag_pipeline.embedding.model import Encoder
 from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.index.lacking import without_lacking
+from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.rebuild import CheckResult, DropRows, check_staged, publish, stage
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA
@@ -31,6 +36,9 @@ CHECKS = {
     "recall": "An approximate index finds what exact search finds: recall@10 of catalogue titles at least 0.99.",
     "golden": "Golden queries are answered no worse than by what is live.",
 }
+
+
+SHOWN_DROPS = 10
 
 
 class StagedMediaIndexConfig(dg.Config):
@@ -57,7 +65,8 @@ class MediaIndexConfig(dg.Config):
     check_specs=[
         dg.AssetCheckSpec(name, asset="staged_media_index", description=description, blocking=True)
         for name, description in CHECKS.items()
-    ],
+    ]
+    + [dg.AssetCheckSpec("complete", asset="staged_media_index", description="Every drop is in it whole.")],
 )
 def staged_media_index(
     context: dg.AssetExecutionContext,
@@ -77,6 +86,7 @@ def staged_media_index(
         manifests = manifest_hashes(opened)
         drops = list(_drops(opened, encoder.fingerprint, manifests))
         with milvus.connect() as connection:
+            drops, left_out = _without_lacking(connection, drops, EmbeddingStore(opened), encoder)
             staged = stage(
                 connection,
                 drops=drops,
@@ -106,13 +116,16 @@ def staged_media_index(
     check_results = [_check_result(name, results) for name in CHECKS if name != "golden"]
     check_results.append(_not_looked_at("golden") if measured is None else golden_result(measured))
     passed = all(result.passed for result in check_results)
-    hand_over(opened, Handover(staged, manifests, passed))
+    check_results.append(_complete(left_out))
+    # A drop that was left out counts as changed since: publishing takes it along if it is ready by then.
+    hand_over(opened, Handover(staged, {key: value for key, value in manifests.items() if key not in left_out}, passed))
     return dg.MaterializeResult(
         metadata={
             "collection": staged.collection,
             "mode": staged.mode,
             "drops": len(drops),
             "rows": staged.rows,
+            "left_out": sum(left_out.values()),
             "upserted": staged.upserted,
             "deleted": staged.deleted,
             "checks_passed": sum(result.passed for result in check_results),
@@ -177,6 +190,37 @@ def _drops(store: Store, fingerprint: str, keys: Iterable[str]) -> Iterator[Drop
             manifest=manifests.read(key) if key in known else MANIFEST_SCHEMA.empty_table(),
             vectors=lambda key=key: embeddings.batches(fingerprint, key),
         )
+
+
+def _without_lacking(
+    connection: Milvus, drops: list[DropRows], embeddings: EmbeddingStore, encoder: Encoder
+) -> tuple[list[DropRows], dict[str, int]]:
+    """The drops as far as they have vectors, and how many pictures of which have none: one drop whose ingest failed
+    keeps no other from being published. Under another model than the live one nothing may be left out.
+    """
+    live = connection.live()
+    if live is None or not live.fits(fingerprint=encoder.fingerprint, dim=encoder.dim):
+        return drops, {}
+    found, left_out = [], {}
+    for source in drops:
+        if not is_embedded(embeddings, encoder.fingerprint, source.drop.key, source.manifest):
+            source, lacking = without_lacking(source, partial(connection.get, live.name), dim=encoder.dim)
+            if lacking:
+                left_out[source.drop.key] = lacking
+        found.append(source)
+    return found, left_out
+
+
+def _complete(left_out: dict[str, int]) -> dg.AssetCheckResult:
+    named = ", ".join(sorted(left_out)[:SHOWN_DROPS]) + (", ..." if len(left_out) > SHOWN_DROPS else "")
+    pictures, drops = sum(left_out.values()), len(left_out)
+    return dg.AssetCheckResult(
+        check_name="complete",
+        passed=not left_out,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{pictures} pictures of {drops} drops have no vector and are left out: {named}." if drops else "",
+        metadata={"left_out": dg.MetadataValue.json(left_out)},
+    )
 
 
 def _check_result(name: str, results: list[CheckResult]) -> dg.AssetCheckResult:
