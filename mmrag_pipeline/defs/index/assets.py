@@ -12,6 +12,7 @@ from mmrag_pipeline.defs.index.golden import golden_metadata, golden_result, lib
 from mmrag_pipeline.defs.index.handover import Handover, changed_since, hand_over, manifest_hashes, take_over
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
 from mmrag_pipeline.defs.progress import log_progress
+from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.drift import is_embedded
 from mmrag_pipeline.embedding.model import Encoder
 from mmrag_pipeline.embedding.store import EmbeddingStore
@@ -37,6 +38,17 @@ CHECKS = {
     "golden": "Golden queries are answered no worse than by what is live.",
 }
 
+REBUILD = "run nightly_reindex with mode: rebuild"
+TO_DO = {
+    "model": "see what else writes to this Milvus under the same alias, then " + REBUILD,
+    "rows": "let drops that are being ingested end, then " + REBUILD,
+    "ids": "let drops that are being ingested end, then " + REBUILD,
+    "fields": "let drops that are being ingested end, then " + REBUILD,
+    "vectors": REBUILD,
+    "self_search": REBUILD + "; if that does not help, set MMRAG_MILVUS_INDEX to FLAT",
+    "recall": "set MMRAG_MILVUS_INDEX to HNSW, or FLAT, and run nightly_reindex again",
+}
+"""What to do about a check that failed; nothing was published."""
 
 SHOWN_DROPS = 10
 
@@ -214,12 +226,11 @@ def _without_lacking(
 def _complete(left_out: dict[str, int]) -> dg.AssetCheckResult:
     named = ", ".join(sorted(left_out)[:SHOWN_DROPS]) + (", ..." if len(left_out) > SHOWN_DROPS else "")
     pictures, drops = sum(left_out.values()), len(left_out)
-    return dg.AssetCheckResult(
-        check_name="complete",
-        passed=not left_out,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{pictures} pictures of {drops} drops have no vector and are left out: {named}." if drops else "",
-        metadata={"left_out": dg.MetadataValue.json(left_out)},
+    return verdict(
+        "see why the ingest_drop runs of these drops failed and run them again (mmrag backfill)" if left_out else "",
+        {"left_out": dg.MetadataValue.json(left_out)},
+        name="complete",
+        detail=f"{pictures} pictures of {drops} drops have no vector and are left out: {named}." if left_out else "",
     )
 
 
@@ -227,15 +238,20 @@ def _check_result(name: str, results: list[CheckResult]) -> dg.AssetCheckResult:
     result = next((result for result in results if result.name == name), None)
     if result is None:
         return _not_looked_at(name)
-    return dg.AssetCheckResult(
-        check_name=name,
-        passed=result.passed,
-        description=result.detail,
-        metadata={"expected": result.expected, "found": result.found},
+    return verdict(
+        "" if result.passed else TO_DO[name],
+        {"expected": result.expected, "found": result.found},
+        name=name,
+        severity=dg.AssetCheckSeverity.ERROR,
+        detail=result.detail,
     )
 
 
 def _not_looked_at(name: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=name, passed=False, description="Not looked at, because an earlier check failed."
+    return verdict(
+        "do what the check that failed says",
+        {},
+        name=name,
+        severity=dg.AssetCheckSeverity.ERROR,
+        detail="Not looked at, because an earlier check failed.",
     )
