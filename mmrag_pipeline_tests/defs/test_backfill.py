@@ -13,6 +13,8 @@ from mmrag_pipeline.cli import app
 from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.defs.ingest import each_drop
 from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.find import find
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.store import Store
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
@@ -150,8 +152,6 @@ def test_the_command_says_what_it_did_and_what_it_does_not_find(pipeline: Pipeli
 
 def test_an_older_listing_never_replaces_a_newer_manifest(pipeline: Pipeline) -> None:
     """A run of one drop and one of a range that holds it are not kept apart by the run queue."""
-    from mmrag_pipeline.errors import Unavailable
-
     manifests = ManifestStore(Store(pipeline.settings.store))
     pipeline.deliver(KEYS[0], {"a.png": COLOURS["red"]})
     pipeline.index()
@@ -164,3 +164,35 @@ def test_an_older_listing_never_replaces_a_newer_manifest(pipeline: Pipeline) ->
         with pytest.raises(Unavailable, match="scanned by another run"):
             manifests.replace(KEYS[0], previous, older)
     assert newer is not None and newer.equals(manifests.find(KEYS[0]), check_metadata=True)
+
+
+@pytest.mark.slow
+def test_another_model_is_embedded_beside_the_live_one_and_swapped_in_at_the_end(
+    pipeline: Pipeline, small_clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in KEYS[:3]:
+        pipeline.deliver(key, {f"{key}.png": (40 * KEYS.index(key), 90, 200), "red.png": COLOURS["red"]})
+    pipeline.ingest()
+    old, before = pipeline.settings, pipeline.status().live
+    found = [hit.path for hit in find(old, text="something red").hits]
+    assert found
+    monkeypatch.setenv("MMRAG_CLIP_MODEL", small_clip)
+    new = pipeline.settings
+    for number, key in enumerate(KEYS[:3]):
+        if number == 2:  # a night in between publishes no part of it
+            with pytest.raises(UserError, match=f"no vector of model .*{KEYS[2]}|materialise clip_embeddings"):
+                pipeline.run("nightly_reindex")
+        with DagsterRuns(new) as dagster:
+            dagster.run("ingest_drop", key, only=["drop_manifest", "clip_embeddings"])
+        assert [hit.path for hit in find(old, text="something red").hits] == found
+        with pytest.raises(UserError, match="model"):
+            find(new, text="something red")
+        assert pipeline.status().live == before
+
+    published = pipeline.run("nightly_reindex").metadata["media_index"]
+    after = pipeline.status()
+    assert published["previous"] == before.collection and after.in_sync
+    assert (after.live.rows, after.live.fingerprint) == (before.rows, after.fingerprint) != (6, before.fingerprint)
+    assert len(find(new, text="something red").hits) == len(found)
+    with pytest.raises(UserError, match="model"):
+        find(old, text="something red")
