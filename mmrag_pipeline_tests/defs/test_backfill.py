@@ -120,6 +120,36 @@ def test_vectors_that_are_wrong_keep_only_their_own_drop_from_the_index(
         assert statuses("drop_vectors") == (set(KEYS[1:3]), {KEYS[0]})
 
 
+def test_what_does_not_answer_is_asked_again_and_only_that(pipeline: Pipeline) -> None:
+    asked: list[str] = []
+
+    @dg.asset(
+        partitions_def=media_drops,
+        backfill_policy=each_drop.in_portions(),
+        retry_policy=dg.RetryPolicy(max_retries=1),
+    )
+    def drop_manifest(context):
+        def work(key: str) -> dict[str, int]:
+            asked.append(key)
+            if key == KEYS[2] or (key == KEYS[1] and asked.count(key) == 1):
+                raise Unavailable(f"{key} does not answer")
+            return {"rows": 1}
+
+        yield from each_drop.for_each_drop(context, work)
+
+    tags = {"dagster/asset_partition_range_start": KEYS[0], "dagster/asset_partition_range_end": KEYS[2]}
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions(media_drops.name, KEYS[:3])
+        job = dg.Definitions(
+            assets=[drop_manifest], executor=dg.in_process_executor
+        ).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+        assert instance.get_materialized_partitions(drop_manifest.key) == set(KEYS[:2])
+    assert asked == [*KEYS[:3], KEYS[1], KEYS[2]]
+    (failure,) = (event.step_failure_data for event in result.all_events if event.is_step_failure)
+    assert each_drop.failures_in(failure.user_failure_data.metadata) == {KEYS[2]: f"{KEYS[2]} does not answer"}
+
+
 def test_portions_are_bounded_and_follow_dagster_s_order(pipeline: Pipeline) -> None:
     with DagsterRuns(pipeline.settings) as dagster:
         dagster.add_drops(reversed(KEYS))
