@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mmrag_pipeline_tests.integration.postgres import Postgres
 from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 READY_S = 120.0
 LOCATION, REPOSITORY = "mmrag_pipeline", "__repository__"
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -41,13 +44,19 @@ class Run:
 
 
 class LiveDagster:
-    """Processes under one DAGSTER_HOME. Each may be killed and started again."""
+    """Processes under one DAGSTER_HOME. Each may be killed and started again.
 
-    def __init__(self, home: Path, environment: Mapping[str, str]):
+    Runs and events are kept in SQLite below it, or in a PostgreSQL, then with deploy/dagster.yaml.
+    """
+
+    def __init__(self, home: Path, environment: Mapping[str, str], *, postgres: Postgres | None = None):
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         config = home / "dagster.yaml"
-        if not config.exists():
+        if postgres is not None:
+            shutil.copy(DEPLOY / "dagster.yaml", config)
+            environment = {"DAGSTER_ARTIFACTS": str(home)} | postgres.environment | environment
+        elif not config.exists():
             config.write_text((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
         self._code_port, self._web_port = free_ports(2)
         self._environment = os.environ | environment | {"DAGSTER_HOME": str(home)}
@@ -65,9 +74,22 @@ class LiveDagster:
 
     def start(self, name: str) -> None:
         """Start one of `code`, `webserver`, `daemon`, `daemon-2`; returns when it answers where it can be asked."""
+        with open(self.home / f"{name}.log", "ab") as log:
+            self._processes[name] = subprocess.Popen(
+                self.command(name),
+                cwd=self.home,
+                env=self.environment(name),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        self._until(name, lambda: self.is_ready(name))
+
+    def command(self, name: str) -> list[str | Path]:
         tools, host = Path(sys.executable).parent, "127.0.0.1"
         code, web, workspace = str(self._code_port), str(self._web_port), self._workspace
-        command: list[str | Path] = {
+        return {
             "code": [
                 tools / "dagster",
                 "code-server",
@@ -82,22 +104,15 @@ class LiveDagster:
             "webserver": [tools / "dagster-webserver", "-h", host, "-p", web, "-w", workspace],
             "daemon": [tools / "dagster-daemon", "run", "-w", workspace],
         }[name.partition("-")[0]]
-        with open(self.home / f"{name}.log", "ab") as log:
-            self._processes[name] = subprocess.Popen(
-                command,
-                cwd=self.home,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
+
+    def environment(self, name: str) -> Mapping[str, str]:
+        return self._environment
+
+    def is_ready(self, name: str) -> bool:
         if name == "code":
-            check = [tools / "dagster", "api", "grpc-health-check", "-p", code]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self._until(name, lambda: subprocess.run(check, env=self._environment, **quiet).returncode == 0)
-        elif name == "webserver":
-            self._until(name, self._serves)
+            check = [Path(sys.executable).parent / "dagster", "api", "grpc-health-check", "-p", str(self._code_port)]
+            return subprocess.run(check, env=self._environment, capture_output=True).returncode == 0
+        return name != "webserver" or self._serves()
 
     def kill(self, name: str) -> None:
         """SIGKILL to the process and everything that it started."""
@@ -305,9 +320,11 @@ class LiveDagster:
 
 
 @contextlib.contextmanager
-def live_dagster(home: Path, environment: Mapping[str, str]) -> Iterator[LiveDagster]:
+def live_dagster(
+    home: Path, environment: Mapping[str, str], *, postgres: Postgres | None = None
+) -> Iterator[LiveDagster]:
     """All three processes, killed on the way out."""
-    dagster = LiveDagster(home, environment)
+    dagster = LiveDagster(home, environment, postgres=postgres)
     try:
         for name in ("code", "webserver", "daemon"):
             dagster.start(name)
