@@ -57,4 +57,4 @@ def interpolated(value: Any, variables: Mapping[str, str]) -> Any:
             raise Missing(f"{match['name']}: {match['rest']}")
         return interpolated(match["rest"] or "", variables)
 
-    return _VARIABLE.sub(replace, value).replace("$$", "$")
+    return _VARIABLE.sub(replace, value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrag_pipeline_tests.deploy.compose import ROOT, example_values, interpolated, read_services
-from mmrag_pipeline_tests.integration.live_dagster import DEPLOY, LiveDagster
+from mmrag_pipeline_tests.integration.live_dagster import LiveDagster
 from mmrag_pipeline_tests.integration.milvus_server import MilvusServer
 from mmrag_pipeline_tests.integration.postgres import Postgres
 
@@ -27,10 +28,11 @@ class ComposedDagster(LiveDagster):
 
     def __init__(self, root: Path, postgres: Postgres, milvus: MilvusServer, env_file: Mapping[str, str]):
         home = root / "home"
-        super().__init__(home, {}, postgres=postgres)
+        super().__init__(home, {})
+        shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
         for folder in ("store", "media", "campaigns"):
             (root / folder).mkdir(exist_ok=True)
-        workspace = (DEPLOY / "workspace.yaml").read_text()
+        workspace = (ROOT / "deploy" / "workspace.yaml").read_text()
         self._workspace.write_text(
             workspace.replace("host: code", "host: 127.0.0.1").replace("port: 4000", f"port: {self._code_port}")
         )

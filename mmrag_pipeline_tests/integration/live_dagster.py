@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mmrag_pipeline_tests.integration.postgres import Postgres
 from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 READY_S = 120.0
 LOCATION, REPOSITORY = "mmrag_pipeline", "__repository__"
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -44,19 +41,13 @@ class Run:
 
 
 class LiveDagster:
-    """Processes under one DAGSTER_HOME. Each may be killed and started again.
+    """Processes under one DAGSTER_HOME. Each may be killed and started again."""
 
-    Runs and events are kept in SQLite below it, or in a PostgreSQL, then with deploy/dagster.yaml.
-    """
-
-    def __init__(self, home: Path, environment: Mapping[str, str], *, postgres: Postgres | None = None):
+    def __init__(self, home: Path, environment: Mapping[str, str]):
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         config = home / "dagster.yaml"
-        if postgres is not None:
-            shutil.copy(DEPLOY / "dagster.yaml", config)
-            environment = {"DAGSTER_ARTIFACTS": str(home)} | postgres.environment | environment
-        elif not config.exists():
+        if not config.exists():
             config.write_text((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
         self._code_port, self._web_port = free_ports(2)
         self._environment = os.environ | environment | {"DAGSTER_HOME": str(home)}
@@ -320,11 +311,9 @@ class LiveDagster:
 
 
 @contextlib.contextmanager
-def live_dagster(
-    home: Path, environment: Mapping[str, str], *, postgres: Postgres | None = None
-) -> Iterator[LiveDagster]:
+def live_dagster(home: Path, environment: Mapping[str, str]) -> Iterator[LiveDagster]:
     """All three processes, killed on the way out."""
-    dagster = LiveDagster(home, environment, postgres=postgres)
+    dagster = LiveDagster(home, environment)
     try:
         for name in ("code", "webserver", "daemon"):
             dagster.start(name)
