@@ -28,7 +28,7 @@ class ComposedDagster(LiveDagster):
 
     def __init__(self, root: Path, postgres: Postgres, milvus: MilvusServer, env_file: Mapping[str, str]):
         home = root / "home"
-        super().__init__(home, {})
+        super().__init__(home, {}, {})
         shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
         for folder in ("store", "media", "campaigns"):
             (root / folder).mkdir(exist_ok=True)

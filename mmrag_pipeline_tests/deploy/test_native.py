@@ -19,7 +19,7 @@ from mmrag_pipeline.status import read_status
 from mmrag_pipeline_tests.deploy.composed import ComposedDagster, composed_dagster
 from mmrag_pipeline_tests.integration.live_dagster import OVER, GraphqlError, Run
 from mmrag_pipeline_tests.integration.milvus_server import running_server
-from mmrag_pipeline_tests.integration.postgres import INSTALL, Postgres, find_tools, running_postgres
+from mmrag_pipeline_tests.integration.postgres import Postgres, postgres  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.milvus_server]
 WATCHES, BAGS = "watches__2026-08", "bags__2026-10"
@@ -81,13 +81,10 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    if find_tools() is None:
-        pytest.skip(INSTALL)
-    pytest.importorskip("dagster_postgres", reason="dagster-postgres is in the dev extra: make install")
+def deployment(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:  # noqa: F811
     pytest.importorskip("milvus", reason="the packaged server is in the dev extra: make install")
     root = tmp_path_factory.mktemp("deployment")
-    with running_postgres() as postgres, running_server(root / "milvus") as milvus:
+    with running_server(root / "milvus") as milvus:
         # No model hub here, and the drops are asked for by hand.
         env_file = {"MMRAG_CLIP_MODEL": "demo", "MMRAG_QUIET_S": "1", "MMRAG_AUTOSTART": "false"}
         with composed_dagster(root, postgres, milvus, env_file) as dagster:

@@ -17,6 +17,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from mmrag_pipeline_tests.integration.postgres import running_postgres
 from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
 READY_S = 120.0
@@ -43,12 +46,11 @@ class Run:
 class LiveDagster:
     """Processes under one DAGSTER_HOME. Each may be killed and started again."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str]):
+    def __init__(self, home: Path, environment: Mapping[str, str], config: Mapping[str, Any]):
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
-        config = home / "dagster.yaml"
-        if not config.exists():
-            config.write_text((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
+        packaged = yaml.safe_load((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
+        (home / "dagster.yaml").write_text(yaml.safe_dump(_merged(packaged, config)))
         self._code_port, self._web_port = free_ports(2)
         self._environment = os.environ | environment | {"DAGSTER_HOME": str(home)}
         self._workspace = home / "workspace.yaml"
@@ -311,15 +313,26 @@ class LiveDagster:
 
 
 @contextlib.contextmanager
-def live_dagster(home: Path, environment: Mapping[str, str]) -> Iterator[LiveDagster]:
-    """All three processes, killed on the way out."""
-    dagster = LiveDagster(home, environment)
-    try:
+def live_dagster(
+    home: Path, environment: Mapping[str, str], config: Mapping[str, Any] | None = None
+) -> Iterator[LiveDagster]:
+    """All three processes, killed on the way out. `config` is laid over the packaged dagster.yaml: shorter intervals,
+    another storage. With LIVE_DAGSTER_STORAGE=postgres that is a PostgreSQL of its own.
+    """
+    with contextlib.ExitStack() as stack:
+        if os.environ.get("LIVE_DAGSTER_STORAGE") == "postgres":
+            server = stack.enter_context(running_postgres())
+            environment, config = {**environment, **server.environment}, {**(config or {}), **server.config}
+        dagster = LiveDagster(home, environment, config or {})
+        stack.callback(dagster.stop)
         for name in ("code", "webserver", "daemon"):
             dagster.start(name)
         yield dagster
-    finally:
-        dagster.stop()
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], over[key]) for key in over if isinstance(base.get(key), dict)}
+    return {**base, **over, **both}
 
 
 def _selector(key: str, name: str) -> dict[str, str]:

@@ -16,11 +16,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
+DAGSTER_YAML = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
 READY_S = 60
 INSTALL = "PostgreSQL is not installed: apt-get install postgresql"
 USER = DATABASE = "dagster"
@@ -57,6 +60,11 @@ class Postgres:
             "DAGSTER_PG_PORT": str(self.port),
             "DAGSTER_PG_PASSWORD": self.password,
         }
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a dagster.yaml says to keep runs and events here: the storage of deploy/dagster.yaml."""
+        return {"storage": yaml.safe_load(DAGSTER_YAML.read_text())["storage"]}
 
     def start(self) -> None:
         """Start and wait until it answers; the database is made the first time."""
@@ -150,9 +158,9 @@ def running_postgres() -> Iterator[Postgres]:
             server.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A server for one test; skipped where PostgreSQL, or what Dagster needs to talk to it, is not installed."""
+    """A server for the tests of a file; skipped where PostgreSQL, or what Dagster needs to talk to it, is not installed."""
     if find_tools() is None:
         pytest.skip(INSTALL)
     pytest.importorskip("dagster_postgres", reason="dagster-postgres is in the dev extra: make install")
