@@ -160,7 +160,7 @@ def running_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A server for the tests of a file; skipped where PostgreSQL, or what Dagster needs to talk to it, is not installed."""
+    """A server for the tests of a file, skipped where it or dagster-postgres is not installed."""
     if find_tools() is None:
         pytest.skip(INSTALL)
     pytest.importorskip("dagster_postgres", reason="dagster-postgres is in the dev extra: make install")
