@@ -47,6 +47,7 @@ def pods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "kubeconfig_file": str(tmp_path / "kubeconfig"),
         "image_pull_policy": values["imagePullPolicy"],
         "service_account_name": "dagster",
+        "dagster_home": VALUES["global"]["dagsterHome"],
         "instance_config_map": "dagster-instance",
         "postgres_password_secret": VALUES["global"]["postgresqlSecretName"],
         "env_config_maps": [each["name"] for each in values["envConfigMaps"]],
@@ -92,6 +93,18 @@ def test_every_run_has_settings_secrets_weights_and_bounds(pods: dict[str, Any])
         assert SETTINGS["data"]["HF_HOME"] in {mount.mount_path for mount in container.volume_mounts}
         assert container.resources.limits["memory"] and container.resources.requests["cpu"]
         assert pod.security_context.run_as_non_root and not container.security_context.allow_privilege_escalation
+
+
+def test_nobody_is_root_and_writes_or_listens_where_only_root_may() -> None:
+    (server,) = VALUES["dagster-user-deployments"]["deployments"]
+    for pod in (server, VALUES["dagsterWebserver"], VALUES["dagsterDaemon"]):
+        assert pod["podSecurityContext"]["runAsNonRoot"] and pod["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    web = VALUES["dagsterWebserver"]
+    assert web["service"]["port"] == web["readinessProbe"]["httpGet"]["port"] >= 1024 and server["port"] >= 1024
+    home = VALUES["global"]["dagsterHome"]
+    assert re.search(
+        rf"^ +&& chown \S+ mmrag:mmrag {home} ", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE
+    )
 
 
 def test_a_job_that_is_not_named_has_no_tag_and_elsewhere_none_has(monkeypatch: pytest.MonkeyPatch) -> None:
