@@ -19,8 +19,8 @@ from mmrag_pipeline_tests.integration.live_dagster import LiveDagster
 from mmrag_pipeline_tests.integration.milvus_server import MilvusServer
 from mmrag_pipeline_tests.integration.postgres import Postgres
 
-SETUP_S = 180
-STOP_S = 120
+PATIENCE_S = 600
+"""Nothing takes so long, also not on a machine that does much else."""
 
 
 class ComposedDagster(LiveDagster):
@@ -85,7 +85,7 @@ class ComposedDagster(LiveDagster):
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=SETUP_S,
+            timeout=PATIENCE_S,
         )
         if done.returncode:
             raise RuntimeError(done.stderr[-3000:])
@@ -95,7 +95,7 @@ class ComposedDagster(LiveDagster):
         """SIGTERM to the process alone, as `docker compose stop` does; returns its exit status."""
         process = self._processes.pop(name)
         process.terminate()
-        return process.wait(timeout=STOP_S)
+        return process.wait(timeout=PATIENCE_S)
 
     def _replaced(self, value: Any) -> Any:
         if isinstance(value, list):

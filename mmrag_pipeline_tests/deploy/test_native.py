@@ -16,7 +16,7 @@ from mmrag_pipeline.demo.delivery import deliver, packaged_drops
 from mmrag_pipeline.find import find
 from mmrag_pipeline.settings import Settings
 from mmrag_pipeline.status import read_status
-from mmrag_pipeline_tests.deploy.composed import ComposedDagster, composed_dagster
+from mmrag_pipeline_tests.deploy.composed import PATIENCE_S, ComposedDagster, composed_dagster
 from mmrag_pipeline_tests.integration.live_dagster import OVER, GraphqlError, Run
 from mmrag_pipeline_tests.integration.milvus_server import running_server
 from mmrag_pipeline_tests.integration.postgres import Postgres, postgres  # noqa: F401 - a fixture
@@ -56,7 +56,7 @@ class Deployment:
                     return False
                 return True
 
-            dagster.wait_for(answers, "the web UI answers again", within_s=60)
+            dagster.wait_for(answers, "the web UI answers again", within_s=PATIENCE_S)
 
     def runs(self, drop: str) -> list[Run]:
         return [run for run in self.dagster.runs("ingest_drop") if run.partition == drop]
@@ -69,7 +69,7 @@ class Deployment:
             well = [run for run in runs if run.status == "SUCCESS"]
             return runs if well and all(run.status in OVER for run in runs) else []
 
-        runs = self.dagster.wait_for(over, f"a run of {drop} has succeeded", within_s=240)
+        runs = self.dagster.wait_for(over, f"a run of {drop} has succeeded", within_s=PATIENCE_S)
         assert len([run for run in runs if run.status == "SUCCESS"]) == 1 and len(runs) <= 2, runs
         return runs
 
@@ -101,7 +101,7 @@ def test_a_drop_is_ingested_and_found(deployment: Deployment) -> None:
     slots = "SELECT concurrency_key, \"limit\" FROM concurrency_limits WHERE concurrency_key = 'image_backend'"
     assert deployment.postgres.query(slots) == ["image_backend|2"]
     run = deployment.launch(WATCHES)
-    assert deployment.dagster.finished(run).status == "SUCCESS"
+    assert deployment.dagster.finished(run, within_s=PATIENCE_S).status == "SUCCESS"
     assert find(deployment.settings, text="a golden watch").hits[0].product_line == "watches"
     deployment.assert_nothing_is_doubled(WATCHES)
     artifacts = Path(deployment.settings.store) / "dagster"
@@ -114,7 +114,9 @@ def test_a_drop_is_ingested_and_found(deployment: Deployment) -> None:
 
 def test_postgres_restarts_during_a_run(deployment: Deployment) -> None:
     run = deployment.launch(BAGS)
-    deployment.dagster.wait_for(lambda: deployment.dagster.step_started(run, "drop_manifest"), "the run has begun")
+    deployment.dagster.wait_for(
+        lambda: deployment.dagster.step_started(run, "drop_manifest"), "the run has begun", within_s=PATIENCE_S
+    )
     deployment.postgres.stop()
     time.sleep(DOWN_S)
     deployment.postgres.start()
