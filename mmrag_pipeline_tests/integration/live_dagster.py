@@ -17,6 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
 READY_S = 120.0
@@ -34,6 +36,9 @@ class Run:
     job: str
     status: str
     tags: dict[str, str]
+    started_at: float
+    ended_at: float
+    """Seconds since the epoch; 0 before that."""
 
     @property
     def partition(self) -> str:
@@ -43,12 +48,11 @@ class Run:
 class LiveDagster:
     """Processes under one DAGSTER_HOME. Each may be killed and started again."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str]):
+    def __init__(self, home: Path, environment: Mapping[str, str], config: Mapping[str, Any]):
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
-        config = home / "dagster.yaml"
-        if not config.exists():
-            config.write_text((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
+        packaged = yaml.safe_load((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
+        (home / "dagster.yaml").write_text(yaml.safe_dump(_merged(packaged, config)))
         self._code_port, self._web_port = free_ports(2)
         self._environment = os.environ | environment | {"DAGSTER_HOME": str(home)}
         self._workspace = home / "workspace.yaml"
@@ -179,6 +183,17 @@ class LiveDagster:
             s=_selector("scheduleName", name),
         )
 
+    def future_ticks(self, schedule: str, *, after: float, count: int) -> list[float]:
+        """When a schedule would tick next after a time, both in seconds since the epoch."""
+        answer = self.ask(
+            "query($s: ScheduleSelector!, $after: Float, $count: Int) { scheduleOrError(scheduleSelector: $s) {"
+            " ... on Schedule { futureTicks(cursor: $after, limit: $count) { results { timestamp } } } } }",
+            s=_selector("scheduleName", schedule),
+            after=after,
+            count=count,
+        )
+        return [tick["timestamp"] for tick in answer["scheduleOrError"]["futureTicks"]["results"]]
+
     def evaluate_schedule(self, name: str, at: float) -> list[dict[str, Any]]:
         """What a tick at a time (seconds since the epoch) would request: the UI's "Test schedule"."""
         answer = self._mutate(
@@ -208,6 +223,15 @@ class LiveDagster:
         )
         return answer["run"]["runId"]
 
+    def retry(self, run_id: str) -> str:
+        """Launch a failed run again from where it failed, as the UI's "Re-execute from failure"; returns the run id."""
+        answer = self._mutate(
+            "mutation($p: ReexecutionParams!) { done: launchRunReexecution(reexecutionParams: $p) { __typename"
+            " ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+            p={"parentRunId": run_id, "strategy": "FROM_FAILURE"},
+        )
+        return answer["run"]["runId"]
+
     def backfill(self, assets: Sequence[str], partitions: Sequence[str]) -> str:
         """Launch a backfill of assets as the UI's dialog does; returns its id."""
         answer = self._mutate(
@@ -228,11 +252,18 @@ class LiveDagster:
         """All runs, or those of a job, newest first."""
         answer = self.ask(
             "query($f: RunsFilter) { runsOrError(filter: $f, limit: 1000) { ... on Runs { results {"
-            " runId jobName status tags { key value } } } ... on PythonError { message } } }",
+            " runId jobName status startTime endTime tags { key value } } } ... on PythonError { message } } }",
             f={"pipelineName": job} if job else {},
         )
         return [
-            Run(run["runId"], run["jobName"], run["status"], {tag["key"]: tag["value"] for tag in run["tags"]})
+            Run(
+                run["runId"],
+                run["jobName"],
+                run["status"],
+                {tag["key"]: tag["value"] for tag in run["tags"]},
+                started_at=run["startTime"] or 0.0,
+                ended_at=run["endTime"] or 0.0,
+            )
             for run in answer["runsOrError"]["results"]
         ]
 
@@ -248,15 +279,15 @@ class LiveDagster:
         stats = self.ask(query, id=run_id)["runOrError"].get("stepStats") or []
         return any(stat["stepKey"] == step and stat["startTime"] for stat in stats)
 
-    def last_tick_error(self, sensor: str) -> str:
-        """What the newest tick of a sensor failed with; empty when it did not."""
+    def ticked_since(self, sensor: str, moment: float) -> bool:
+        """Whether a tick of a sensor that began after a time (seconds since the epoch) has ended."""
         answer = self.ask(
             "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { sensorState {"
-            " ticks(limit: 1) { status error { message } } } } } }",
+            " ticks(limit: 5) { status timestamp } } } } }",
             s=_selector("sensorName", sensor),
         )
-        (tick, *_) = answer["sensorOrError"]["sensorState"]["ticks"] or [{"error": None}]
-        return tick["error"]["message"] if tick["error"] else ""
+        ticks = answer["sensorOrError"]["sensorState"]["ticks"]
+        return any(tick["timestamp"] > moment and tick["status"] != "STARTED" for tick in ticks)
 
     def finished(self, run_id: str, *, within_s: float = 300) -> Run:
         """Wait for a run to end, however it does."""
@@ -264,8 +295,8 @@ class LiveDagster:
             lambda: (run := self.run(run_id)).status in OVER and run, f"run {run_id} ends", within_s=within_s
         )
 
-    def wait_for(self, true: Callable[[], Any], what: str, *, within_s: float = 300) -> Any:
-        """Ask until the answer is true; returns it.
+    def wait_for(self, true: Callable[[], Any], what: str, *, within_s: float = 300, every_s: float = 1.0) -> Any:
+        """Ask every so often until the answer is true; returns it.
 
         Raises:
             TimeoutError: with what the processes said last.
@@ -278,7 +309,7 @@ class LiveDagster:
             if time.monotonic() > deadline:
                 said = "\n".join(f"--- {name}\n{self.log(name)[-1500:]}" for name in self._processes)
                 raise TimeoutError(f"waited {within_s:g} s until {what}\n{said}")
-            time.sleep(1.0)
+            time.sleep(every_s)
 
     def _instigator(self, kind: str, name: str) -> str:
         """The id that the mutations for switching off want."""
@@ -305,15 +336,24 @@ class LiveDagster:
 
 
 @contextlib.contextmanager
-def live_dagster(home: Path, environment: Mapping[str, str]) -> Iterator[LiveDagster]:
-    """All three processes, killed on the way out."""
-    dagster = LiveDagster(home, environment)
+def live_dagster(
+    home: Path, environment: Mapping[str, str], config: Mapping[str, Any] | None = None
+) -> Iterator[LiveDagster]:
+    """All three processes, killed on the way out. `config` is laid over the packaged dagster.yaml: shorter intervals,
+    another storage.
+    """
+    dagster = LiveDagster(home, environment, config or {})
     try:
         for name in ("code", "webserver", "daemon"):
             dagster.start(name)
         yield dagster
     finally:
         dagster.stop()
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], over[key]) for key in over if isinstance(base.get(key), dict)}
+    return {**base, **over, **both}
 
 
 def _selector(key: str, name: str) -> dict[str, str]:
