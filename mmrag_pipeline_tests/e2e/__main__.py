@@ -13,13 +13,15 @@ from rich.table import Table
 
 from mmrag_pipeline_tests.e2e.acts import LAST, STORY
 from mmrag_pipeline_tests.e2e.faults import FAULTS
-from mmrag_pipeline_tests.e2e.stage import Played, play, set_stage
+from mmrag_pipeline_tests.e2e.screenshots import take_screenshots
+from mmrag_pipeline_tests.e2e.stage import NotPlayed, Played, play, set_stage
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m mmrag_pipeline_tests.e2e")
     parser.add_argument("--keep", type=Path, help="an empty folder to play in, which is kept; default: a temporary one")
     parser.add_argument("--only", action="append", default=[], help="play acts whose name holds this (repeatable)")
+    parser.add_argument("--screenshots", type=Path, help="a folder for pictures of the UI as it is at the end")
     options = parser.parse_args()
     console = Console()
     acts = {
@@ -35,6 +37,11 @@ def main() -> int:
             played.append(play(name, act, stage))
             line = played[-1]
             console.print(f"{line.result:6} {line.seconds:5.0f} s  {name}: {line.told}", highlight=False)
+        if options.screenshots:
+            try:
+                console.print(f"screenshots: {', '.join(take_screenshots(stage, options.screenshots))}")
+            except NotPlayed as why:
+                console.print(f"no screenshots: {why}")
     table = Table("act", "seconds", "messages", "result", title=f"{len(played)} acts")
     table.caption = f"{time.monotonic() - started:.0f} s with start and end"
     for line in played:

@@ -49,7 +49,7 @@ def one_changes_one_vanishes(stage: Stage) -> None:
 
 
 def half_past_two_comes(stage: Stage) -> None:
-    """Each night has one tick, those in which clocks change too; it requests one run, that publishes, the next is quiet."""
+    """Each night has one tick, those in which clocks change too; its run publishes, and the next one is quiet."""
     dagster, zone = stage.dagster, ZoneInfo(TIMEZONE)
     for noon, ticks in NIGHTS.items():
         after = datetime.fromisoformat(f"{noon}T12:00").replace(tzinfo=zone).timestamp()

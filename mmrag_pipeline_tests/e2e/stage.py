@@ -144,7 +144,7 @@ class NotPlayed(RuntimeError):
 
 @dataclass(frozen=True)
 class Act:
-    """`play` is done on a stage; after it everything is undisturbed, and people were told these `messages` (patterns)."""
+    """`play` is done on a stage; after it all is undisturbed, and people were told `messages`, a pattern for each."""
 
     play: Callable[[Stage], None]
     messages: tuple[str, ...] = ()

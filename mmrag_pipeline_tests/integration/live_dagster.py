@@ -248,6 +248,14 @@ class LiveDagster:
         )
         return self.ask(query, id=backfill)["partitionBackfillOrError"].get("status", "")
 
+    def backfills(self) -> list[str]:
+        """Ids of all backfills, newest first."""
+        answer = self.ask(
+            "query { partitionBackfillsOrError { ... on PartitionBackfills { results { id } }"
+            " ... on PythonError { message } } }"
+        )
+        return [backfill["id"] for backfill in answer["partitionBackfillsOrError"]["results"]]
+
     def runs(self, job: str | None = None) -> list[Run]:
         """All runs, or those of a job, newest first."""
         answer = self.ask(
