@@ -110,7 +110,7 @@ class Stage:
     def ends_undisturbed(self) -> None:
         """When all runs have ended, all is as if nothing had happened: see `Undisturbed.differences`."""
         dagster, settings = self.dagster, self.settings
-        dagster.wait_for(lambda: all(run.status in OVER for run in dagster.runs()), "all runs have ended", within_s=400)
+        dagster.wait_for(lambda: all(run.status in OVER for run in dagster.runs()), "all runs have ended")
         differences = self.undisturbed.differences(settings)
         assert not differences, "; ".join(differences)
 

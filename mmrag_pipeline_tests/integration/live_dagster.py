@@ -22,6 +22,8 @@ import yaml
 from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
 READY_S = 120.0
+PATIENCE_S = 600.0
+"""Nothing takes so long, also not on a machine that does much else."""
 LOCATION, REPOSITORY = "mmrag_pipeline", "__repository__"
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 
@@ -297,13 +299,15 @@ class LiveDagster:
         ticks = answer["sensorOrError"]["sensorState"]["ticks"]
         return any(tick["timestamp"] > moment and tick["status"] != "STARTED" for tick in ticks)
 
-    def finished(self, run_id: str, *, within_s: float = 300) -> Run:
+    def finished(self, run_id: str, *, within_s: float = PATIENCE_S) -> Run:
         """Wait for a run to end, however it does."""
         return self.wait_for(
             lambda: (run := self.run(run_id)).status in OVER and run, f"run {run_id} ends", within_s=within_s
         )
 
-    def wait_for(self, true: Callable[[], Any], what: str, *, within_s: float = 300, every_s: float = 1.0) -> Any:
+    def wait_for(
+        self, true: Callable[[], Any], what: str, *, within_s: float = PATIENCE_S, every_s: float = 1.0
+    ) -> Any:
         """Ask every so often until the answer is true; returns it.
 
         Raises:
