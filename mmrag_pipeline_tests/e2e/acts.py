@@ -91,7 +91,7 @@ def a_campaign_s_time_comes(stage: Stage) -> None:
     dagster = stage.dagster
     dagster.switch_on_schedule("campaign_evening")
     dagster.wait_for(lambda: dagster.runs("run_campaign"), "the brief's schedule asks for a run", every_s=0.5)
-    dagster.switch_off_schedule("campaign_evening")
+    dagster.switch_off_schedule("campaign_evening")  # after more than one minute there is more than one run
     for run in dagster.runs("run_campaign"):
         assert dagster.finished(run.id).status == "SUCCESS", run
     occurrences = [run.partition for run in dagster.runs("run_campaign")]

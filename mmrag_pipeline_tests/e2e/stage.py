@@ -90,6 +90,7 @@ class Stage:
     def arrives(self, drop: str, pictures: int) -> Run:
         """Deliver a drop; the run that the sensor asks for."""
         self.deliver_plain(drop, pictures)
+        self.dagster.switch_on_sensor("drop_sensor")  # it is, unless this is the first act that is played
         return self.dagster.wait_for(
             lambda: next((run for run in self.dagster.runs("ingest_drop") if run.partition == drop), None),
             f"the sensor asks for a run of {drop}",

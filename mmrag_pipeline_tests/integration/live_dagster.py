@@ -161,10 +161,10 @@ class LiveDagster:
         )
 
     def switch_off_sensor(self, name: str) -> None:
-        self._switch_off("sensor", self._instigator("sensor", name))
+        self._switch_off("sensor", name)
 
     def switch_off_schedule(self, name: str) -> None:
-        self._switch_off("schedule", self._instigator("schedule", name))
+        self._switch_off("schedule", name)
 
     def add_partition(self, partitions: str, key: str) -> None:
         """Add a key as the UI's "Add a partition" does."""
@@ -323,22 +323,36 @@ class LiveDagster:
                 raise TimeoutError(f"waited {within_s:g} s until {what}\n{said}")
             time.sleep(every_s)
 
-    def _instigator(self, kind: str, name: str) -> str:
-        """The id that the mutations for switching off want."""
+    def _instigator(self, kind: str, name: str) -> dict[str, Any]:
+        """Its `id`, which the mutations for switching off want, its `status`, and that of its last tick."""
         key, type_ = f"{kind}Name", kind.capitalize()
         answer = self.ask(
             f"query($s: {type_}Selector!) {{ found: {kind}OrError({kind}Selector: $s) {{ ... on {type_} {{"
-            f" {kind}State {{ id }} }} }} }}",
+            f" {kind}State {{ id status ticks(limit: 1) {{ status }} }} }} }} }}",
             s=_selector(key, name),
         )
-        return answer["found"][f"{kind}State"]["id"]
+        return answer["found"][f"{kind}State"]
 
-    def _switch_off(self, kind: str, state: str) -> None:
+    def _switch_off(self, kind: str, name: str) -> None:
+        """Until it is: a daemon in the middle of a tick writes "on" again when that ends."""
         mutation = "stopSensor" if kind == "sensor" else "stopRunningSchedule"
-        self._mutate(
-            f"mutation($id: String) {{ done: {mutation}(id: $id) {{ __typename ... on PythonError {{ message }} }} }}",
-            id=state,
-        )
+        looks = 0
+
+        def is_off() -> bool:
+            nonlocal looks
+            state = self._instigator(kind, name)
+            if state["status"] == "STOPPED":
+                looks += all(tick["status"] != "STARTED" for tick in state["ticks"])
+                return looks == 3
+            looks = 0
+            self._mutate(
+                f"mutation($id: String) {{ done: {mutation}(id: $id) {{ __typename"
+                " ... on PythonError { message } } }",
+                id=state["id"],
+            )
+            return False
+
+        self.wait_for(is_off, f"the {kind} {name} is off")
 
     def _mutate(self, mutation: str, **variables: Any) -> dict[str, Any]:
         done = self.ask(mutation, **variables)["done"]
