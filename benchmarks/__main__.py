@@ -19,7 +19,7 @@ from benchmarks.options import Options
 
 WORKLOADS = (
     "image_path", "embed_folder", "roofline", "nightly", "memory",
-    "index_load", "index_search", "index_reconcile", "gpu",
+    "index_load", "index_search", "index_reconcile", "campaigns", "gpu",
 )  # fmt: skip
 DATA = "MMRAG_BENCH_DATA"
 
