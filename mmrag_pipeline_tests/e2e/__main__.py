@@ -14,7 +14,7 @@ from rich.table import Table
 from mmrag_pipeline_tests.e2e.acts import LAST, STORY
 from mmrag_pipeline_tests.e2e.faults import FAULTS
 from mmrag_pipeline_tests.e2e.screenshots import take_screenshots
-from mmrag_pipeline_tests.e2e.stage import NotPlayed, Played, play, set_stage
+from mmrag_pipeline_tests.e2e.stage import Act, Played, play, set_stage
 
 
 def main() -> int:
@@ -29,6 +29,8 @@ def main() -> int:
         for name, act in (STORY | FAULTS | LAST).items()
         if not options.only or any(word in name for word in options.only)
     }
+    if options.screenshots:
+        acts["screenshots"] = Act(lambda stage: take_screenshots(stage, options.screenshots))
     played: list[Played] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary, set_stage(options.keep or Path(temporary)) as stage:
@@ -37,11 +39,6 @@ def main() -> int:
             played.append(play(name, act, stage))
             line = played[-1]
             console.print(f"{line.result:6} {line.seconds:5.0f} s  {name}: {line.told}", highlight=False)
-        if options.screenshots:
-            try:
-                console.print(f"screenshots: {', '.join(take_screenshots(stage, options.screenshots))}")
-            except NotPlayed as why:
-                console.print(f"no screenshots: {why}")
     table = Table("act", "seconds", "messages", "result", title=f"{len(played)} acts")
     table.caption = f"{time.monotonic() - started:.0f} s with start and end"
     for line in played:

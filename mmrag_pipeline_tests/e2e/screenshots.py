@@ -25,8 +25,8 @@ class View:
     press: str = ""
 
 
-def take_screenshots(stage: Stage, folder: Path) -> list[str]:
-    """Write one PNG a view; returns their names.
+def take_screenshots(stage: Stage, folder: Path) -> None:
+    """Write one PNG a view.
 
     Raises:
         NotPlayed: there is no browser.
@@ -36,8 +36,7 @@ def take_screenshots(stage: Stage, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        views = list(_views(stage))
-        for view in views:
+        for view in _views(stage):
             page.goto(view.address)
             for word in filter(None, (view.press, view.shows)):
                 found = page.get_by_text(word).first
@@ -46,7 +45,7 @@ def take_screenshots(stage: Stage, folder: Path) -> list[str]:
                     found.click()
             page.wait_for_timeout(SETTLED_MS)
             page.screenshot(path=folder / f"{view.name}.png")
-    return [view.name for view in views]
+            stage.tell(view.name)
 
 
 def _views(stage: Stage) -> Iterator[View]:
@@ -61,4 +60,4 @@ def _views(stage: Stage) -> Iterator[View]:
     for backfill in stage.dagster.backfills()[:1]:
         yield View("backfill", f"{ui}/runs/b/{backfill}", shows="% completed")
     for gallery in sorted(Path(stage.settings.store).glob("campaigns/*/*/gallery.html"))[:1]:
-        yield View("gallery", gallery.absolute().as_uri(), shows="golden watch")
+        yield View("gallery", gallery.absolute().as_uri(), shows="References")
