@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 AT_ONCE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all e2e lint docs bench
+.PHONY: help install demo dev test test-slow e2e lint docs bench
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,8 +29,8 @@ dev: install ## Serve the Dagster UI with the sensor and the schedules on http:/
 test: install ## The test suite
 	$(BIN)/python -m pytest -m "not slow" $(AT_ONCE)
 
-test-all: install ## The test suite with the slow tests
-	$(BIN)/python -m pytest $(AT_ONCE)
+test-slow: install ## The slow tests, which `make test` leaves out
+	$(BIN)/python -m pytest -m slow $(AT_ONCE)
 
 e2e: install ## Play the story and the faults on a live Dagster and a real Milvus server (LIVE_DAGSTER_STORAGE=postgres: on PostgreSQL)
 	$(BIN)/python -m mmrag_pipeline_tests.e2e
