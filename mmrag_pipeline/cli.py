@@ -84,6 +84,7 @@ def search(
     min_height: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Only with at least this cosine.")] = None,
     diversity: Annotated[float, typer.Option(min=0, max=1, help="0: the nearest; more: unlike each other.")] = 0.0,
+    near_duplicates: Annotated[bool, typer.Option("--near-duplicates", help="Show each of them, not one.")] = False,
     sheet: Annotated[Path | None, typer.Option(help="Write the results as one picture.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say how the answer came about.")] = False,
     as_json: AsJson = False,
@@ -106,7 +107,8 @@ def search(
         min_width=min_width,
         min_height=min_height,
     )
-    options = {"image_weight": image_weight, "min_score": min_score, "diversity": diversity}
+    options: dict[str, Any] = {"image_weight": image_weight, "min_score": min_score, "diversity": diversity}
+    options["near_duplicates"] = near_duplicates
     results = find(settings, text=text, image=image, where=where, k=k, offset=(page - 1) * k, **options)
     if as_json:
         hits: Any = [hit.to_json() for hit in results.hits]
