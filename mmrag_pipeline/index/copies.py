@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +16,11 @@ class Copies:
 
     group: Mapping[str, str] = field(default_factory=dict)
     keepers: frozenset[str] = frozenset()
+
+    @property
+    def digest(self) -> str:
+        """Another one when any group is."""
+        return hashlib.sha256(json.dumps(sorted(self.group.items())).encode()).hexdigest()[:16]
 
     def of(self, content_id: str) -> str:
         """The same for contents that show the same picture."""

@@ -1,0 +1,94 @@
+"""A measurement as Dagster shows it: numbers that plot over time, tables, and checks that say what to do."""
+
+from typing import Any
+
+import dagster as dg
+
+from mmrag_pipeline.defs.index.golden import strata_table
+from mmrag_pipeline.embedding.drift import LEAST_COSINE
+from mmrag_pipeline.index.ann_recall import LEAST_RECALL
+from mmrag_pipeline.quality.figures import LABELS
+from mmrag_pipeline.quality.measurement import Measurement
+from mmrag_pipeline.quality.weak import WEAK
+
+_WARN = dg.AssetCheckSeverity.WARN
+
+
+def measurement_metadata(measurement: Measurement) -> dict[str, Any]:
+    """Numbers under names that stay, so that the UI plots them; what was not measured is not there."""
+    metadata: dict[str, Any] = {
+        "collection": measurement.collection,
+        "fingerprint": measurement.fingerprint,
+        "queries_are": _queries_are(measurement.labels),
+        "measured_at": measurement.measured_at,
+    }
+    if measurement.strata:
+        every = measurement.strata[0]
+        metadata |= {name: every.means[name] for name in LABELS}
+        metadata["ndcg10_low"], metadata["ndcg10_high"] = every.intervals["ndcg10"]
+        metadata["queries"] = every.queries
+        metadata["near_duplicates_in_top10"] = measurement.copies
+        metadata["strata"] = strata_table(measurement.strata)
+        metadata["worst_queries"] = dg.MetadataValue.json([list(each) for each in measurement.worst])
+    for k in sorted({recall.k for recall in measurement.recalls}):
+        recalls = [recall for recall in measurement.recalls if recall.k == k]
+        metadata[f"ann_recall{k}"] = recalls[0].share
+        if len(recalls) > 1:
+            metadata[f"ann_recall{k}_filtered"] = min(recall.share for recall in recalls[1:])
+    if measurement.drift is not None:
+        metadata["drift_cosine_mean"], metadata["drift_cosine_least"] = measurement.drift.mean, measurement.drift.least
+    return metadata
+
+
+def recall_result(measurement: Measurement) -> dg.AssetCheckResult:
+    if not measurement.recalls:
+        said = "There is nothing to ask for: set MMRAG_GOLDEN, or give pictures titles in the catalogue."
+    elif measurement.recall_passed:
+        said = "The index finds what exact search finds."
+    else:
+        said = (
+            f"Recall@10 is under {LEAST_RECALL} where the table says so: set MMRAG_MILVUS_INDEX to FLAT, or to another "
+            f"index, and run nightly_reindex."
+        )
+    table = [
+        dg.TableRecord({"among": each.product_line or "all", "k": each.k, "recall": round(each.share, 4)})
+        for each in measurement.recalls
+    ]
+    return dg.AssetCheckResult(
+        check_name="ann_recall",
+        passed=measurement.recall_passed,
+        severity=_WARN,
+        description=said,
+        metadata={"recall": dg.MetadataValue.table(table)} if table else {},
+    )
+
+
+def drift_result(measurement: Measurement) -> dg.AssetCheckResult:
+    drift = measurement.drift
+    if drift is None:
+        return dg.AssetCheckResult(
+            check_name="embedding_drift", passed=True, severity=_WARN, description="There is no picture to embed anew."
+        )
+    said = f"{drift.pictures} pictures embedded anew: cosine to what is stored {drift.least:.4f} and more."
+    if not drift.passed:
+        said += (
+            f" That is under {LEAST_COSINE} ({drift.furthest}): a library or a processor changed what the model makes. "
+            f"Delete embeddings/{measurement.fingerprint} in the store, materialise clip_embeddings for every drop, and "
+            "run nightly_reindex with mode rebuild."
+        )
+    if drift.unread:
+        said += f" {len(drift.unread)} drops could not be read."
+    return dg.AssetCheckResult(
+        check_name="embedding_drift",
+        passed=drift.passed,
+        severity=_WARN,
+        description=said,
+        metadata={"cosine_mean": drift.mean, "cosine_least": drift.least, "furthest": drift.furthest}
+        | ({"unread": dg.MetadataValue.json(list(drift.unread))} if drift.unread else {}),
+    )
+
+
+def _queries_are(labels: str) -> str:
+    if labels == WEAK:
+        return "titles of the catalogue: weak labels, good for comparing nights, not for saying how good search is"
+    return labels or "none: set MMRAG_GOLDEN, or give pictures titles in the catalogue"
