@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Column, Table
 
-from mmrag_pipeline import cli_campaign, cli_generate
-from mmrag_pipeline.cli_output import err, out, plain, told_plainly
+from mmrag_pipeline import cli_campaign, cli_generate, cli_quality
+from mmrag_pipeline.cli_output import out, plain, progress_bars, told_plainly
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import load_settings
 
@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_campaign.app, name="campaign")
 app.command()(cli_generate.generate)
+app.command()(cli_quality.quality)
+app.command()(cli_quality.duplicates)
 
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
@@ -163,21 +165,11 @@ def embed(
     bench: Annotated[bool, typer.Option("--bench", help="Measure one drop from nothing; nothing is kept.")] = False,
 ) -> None:
     """Scan and embed drops without Dagster (the collection is not touched), or measure what bounds it here."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from mmrag_pipeline.embed import embed_drops, measure
     from mmrag_pipeline.media.catalogue import SHOWN_PROBLEMS
 
     settings = load_settings()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total)
-
+    with progress_bars() as progress:
         if not bench:
             embedded = embed_drops(settings, drop, progress=progress)
         else:

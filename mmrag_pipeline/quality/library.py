@@ -37,15 +37,21 @@ class LibraryItem:
         return f"{self.drop}/{self.path}{moment}"
 
 
-def library_items(manifests: Mapping[str, pa.Table], media_ids: Collection[str] | None = None) -> Iterator[LibraryItem]:
-    """The ok rows, generated pictures apart; only those of `media_ids` where they are given."""
+def library_items(
+    manifests: Mapping[str, pa.Table],
+    *,
+    media_ids: Collection[str] | None = None,
+    content_ids: Collection[str] | None = None,
+) -> Iterator[LibraryItem]:
+    """The ok rows, generated pictures apart; only those of `media_ids` or `content_ids` where they are given."""
     for key in sorted(manifests):
         table = manifests[key]
         if generated_in(table) is not None:
             continue
         wanted = pc.equal(table["status"], "ok")
-        if media_ids is not None:
-            wanted = pc.and_(wanted, pc.is_in(table["media_id"], pa.array(list(media_ids), pa.string())))
+        for column, ids in (("media_id", media_ids), ("content_id", content_ids)):
+            if ids is not None:
+                wanted = pc.and_(wanted, pc.is_in(table[column], pa.array(list(ids), pa.string())))
         drop = Drop.parse(key)
         for row in table.filter(wanted).select(_COLUMNS).to_pylist():
             further = {name: str(value) for name, value in catalogue_fields(row["extra"]).items() if value is not None}

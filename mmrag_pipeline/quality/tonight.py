@@ -175,7 +175,7 @@ def _rows(store: Store, fingerprint: str, library: Library) -> dict[str, DropRow
 def _answers(library: Library, figures: Figures) -> dict[str, LibraryItem]:
     """The first answers of all queries, by media id."""
     wanted = {media_id for each in figures.queries.values() for media_id in each.top}
-    return {item.media_id: item for item in library_items(library.manifests, wanted)}
+    return {item.media_id: item for item in library_items(library.manifests, media_ids=wanted)}
 
 
 def _drift(library: Library, encoder: ClipEncoder, store: Store, *, seed: int) -> Drift | None:

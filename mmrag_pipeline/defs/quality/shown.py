@@ -72,8 +72,8 @@ def drift_result(measurement: Measurement) -> dg.AssetCheckResult:
     said = f"{drift.pictures} pictures embedded anew: cosine to what is stored {drift.least:.4f} and more."
     if not drift.passed:
         said += (
-            f" That is under {LEAST_COSINE} ({drift.furthest}): a library or a processor changed what the model makes. "
-            f"Delete embeddings/{measurement.fingerprint} in the store, materialise clip_embeddings for every drop, and "
+            f" That is under {LEAST_COSINE} ({drift.furthest}): a library or processor changed what the model makes. "
+            f"Delete embeddings/{measurement.fingerprint} in the store, materialise clip_embeddings for all drops, and "
             "run nightly_reindex with mode rebuild."
         )
     if drift.unread:
