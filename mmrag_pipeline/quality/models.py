@@ -124,9 +124,21 @@ def recommend(in_force: ModelResult, duels: Sequence[Duel], *, weak: bool) -> st
         )
         if weak:
             said += " The queries are titles, weak labels: write a golden.csv and measure again before you re-embed."
-        return said
+        return said + _weakest(best.model)
     said = f"Keep {in_force.label}: no other model is better here by more than {TOLERANCE:g} nDCG@10 and chance."
+    worse = [f"{each.model.label} ({each.comparison.difference:+.3f})" for each in duels if each.verdict == WORSE]
+    if worse:
+        said += f" {', '.join(worse)} {'is' if len(worse) == 1 else 'are'} worse, by more than chance."
     undecided = [each.model.label for each in duels if each.verdict == NO_DIFFERENCE]
     if undecided:
         said += f" {asked} queries can't tell {', '.join(undecided)} from it."
-    return said
+    return said + _weakest(in_force)
+
+
+def _weakest(model: ModelResult) -> str:
+    """Where it finds least: there another model, or words in the catalogue, would help most."""
+    strata = model.strata[1:]
+    if len(strata) < 2:
+        return ""
+    weakest = min(strata, key=lambda each: each.means["ndcg10"])
+    return f" It finds least in {weakest.stratum}: nDCG@10 {weakest.means['ndcg10']:.2f} of {weakest.queries} queries."

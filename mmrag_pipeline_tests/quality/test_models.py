@@ -72,6 +72,7 @@ def test_what_is_advised() -> None:
     assert "write a golden.csv" in recommend(weak, [duel(weak, strong)], weak=True)
     assert recommend(strong, [duel(strong, weak)], weak=False).startswith("Keep strong")
     assert "can't tell strong from it" in recommend(strong, [duel(strong, strong)], weak=False)
+    assert "weak (-0.500) is worse, by more than chance" in recommend(strong, [duel(strong, weak)], weak=False)
     assert "Only strong was measured" in recommend(strong, [], weak=False)
     few = result("few", 1, 1)
     assert recommend(few, [duel(few, few)], weak=False).startswith("2 queries are too few")
