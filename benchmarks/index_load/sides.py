@@ -155,6 +155,7 @@ SIDES: dict[str, Side] = {
     "ours-bulk": partial(ours, bulk=True),
     "tutorial": partial(rows, lists=True, batch=1000, method="insert", flush=False),
     "fiftyone": fiftyone,
+    "hundreds": partial(rows, lists=True, batch=100, method="insert", flush=True),
     "numpy-insert": partial(rows, lists=False, batch=2000, method="insert", flush=True),
     "numpy-upsert": partial(rows, lists=False, batch=2000, method="upsert", flush=True),
 }

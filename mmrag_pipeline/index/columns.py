@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pymilvus.grpc_gen.schema_pb2 import FieldData, FloatArray
 
 Row = dict[str, Any]
+Pairs = tuple[list[str], list[Any]]
 
 _MESSAGE_BYTES = 16 * 1024 * 1024  # a quarter of what a server accepts at most
 _BATCH_ROWS = 2000
@@ -120,8 +121,8 @@ def insert(client: MilvusClient, name: str, fields: Sequence[FieldData], count: 
     check_status(client._get_connection()._stub.Insert(request, timeout=timeout, metadata=metadata).status)
 
 
-def pairs(client: MilvusClient, name: str, field: str, *, filter: str, timeout: float) -> list[tuple[str, Any]]:
-    """(id, scalar field) of every row that matches, finished writes included.
+def pairs(client: MilvusClient, name: str, field: str, *, filter: str, timeout: float) -> Pairs:
+    """Ids of every row that matches, and a scalar field of each, finished writes included.
 
     Raises:
         MilvusException, grpc.RpcError: as pymilvus's own `query` does.
@@ -136,7 +137,7 @@ def pairs(client: MilvusClient, name: str, field: str, *, filter: str, timeout: 
     answer = client._get_connection()._stub.Query(request, timeout=timeout, metadata=metadata)
     check_status(answer.status)
     found = {each.field_name: getattr(each.scalars, each.scalars.WhichOneof("data")) for each in answer.fields_data}
-    return list(zip(found["id"].data, found[field].data, strict=True)) if found else []
+    return (list(found["id"].data), list(found[field].data)) if found else ([], [])
 
 
 def messages(rows: Iterable[Row], *, vectors: str) -> Iterator[tuple[list[FieldData], int]]:

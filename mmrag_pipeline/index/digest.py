@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 _SLICE_ROWS = 50_000  # joined texts have 32-bit offsets
 
 
-def row_digests(table: pa.Table, *, salt: str) -> list[int]:
-    """64 bits of BLAKE2b (as a signed integer) for each row, over every column (texts, integers, lists of texts) and
+def row_digests(table: pa.Table, *, salt: str) -> np.ndarray:
+    """64 bits of BLAKE2b for each row, int64 [n], over every column (texts, integers, lists of texts) and
     `salt`. That is enough to tell a row from what it was before; it is no proof against who wants two to be equal.
 
     A null is an empty text. Each text is hashed after its length (as in netstrings, D. J. Bernstein, 1997), so that no
@@ -27,7 +27,7 @@ def row_digests(table: pa.Table, *, salt: str) -> list[int]:
             digest = seed.copy()
             digest.update(data)
             digests += digest.digest()
-    return np.frombuffer(digests, "<i8").tolist()
+    return np.frombuffer(digests, "<i8").astype(np.int64, copy=False)
 
 
 def _texts(column: pa.ChunkedArray) -> pa.Array:

@@ -213,7 +213,7 @@ def _plan(
 
 def _by_id(milvus: Milvus, live: CollectionInfo, wanted: dict[str, WantedRows]) -> Changes:
     """Which live rows would go, where fields can't be compared because the schema is another one."""
-    keep = {media_id for rows in wanted.values() for media_id in rows.position}
+    keep = {media_id for rows in wanted.values() for media_id in rows.ids}
     changes = everything(wanted)
     for page in milvus.rows(live.name, ()):
         changes.stored += len(page)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -53,9 +54,8 @@ class WantedRows:
         first_seen = table["first_seen"].cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64())
         table = table.set_column(_COLUMNS.index("first_seen"), "first_seen", first_seen)
         self._table = table.combine_chunks()
-        ids: list[str] = self._table["media_id"].to_pylist()
-        self.position = {media_id: position for position, media_id in enumerate(ids)}
-        if len(self.position) != len(ids):
+        self.ids: list[str] = self._table["media_id"].to_pylist()  # by position
+        if len(set(self.ids)) != len(self.ids):
             raise ValueError(f"the manifest of {drop.key} holds a media id twice")
         if self._table["content_id"].null_count:
             raise ValueError(f"the manifest of {drop.key} has an ok row without a content id")
@@ -66,11 +66,11 @@ class WantedRows:
             )
 
     def __len__(self) -> int:
-        return len(self.position)
+        return len(self.ids)
 
     @cached_property
-    def digests(self) -> list[int]:
-        """By position."""
+    def digests(self) -> np.ndarray:
+        """int64 [n], by position."""
         return row_digests(self._table, salt=f"{SCHEMA_VERSION} {self.drop.key}")
 
     def content_ids(self, positions: Sequence[int]) -> list[str]:
@@ -81,7 +81,7 @@ class WantedRows:
         for start in range(0, len(positions), _PAGE):
             page = positions[start : start + _PAGE]
             for position, values in zip(page, self._table.take(pa.array(page, pa.int64())).to_pylist(), strict=True):
-                yield self._row(values, self.digests[position])
+                yield self._row(values, int(self.digests[position]))
 
     def _row(self, values: Row, digest: int) -> Row:
         path = values["path"]
