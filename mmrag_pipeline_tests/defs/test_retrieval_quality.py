@@ -60,6 +60,8 @@ def test_without_golden_queries_titles_are_asked_and_it_is_said(pipeline: Pipeli
 
     before = tree(pipeline.root / "store")
     again = pipeline.run("nightly_reindex").metadata["retrieval_quality"]
+    passed, said, found = checks_of(pipeline)["health"]
+    assert not passed and found["pictures"] == len(COLOURS) and "small: ask for a larger file" in said
     assert (again["measured_now"], again["ndcg10"]) == (False, measured["ndcg10"])
     assert tree(pipeline.root / "store") == before
 

@@ -4,16 +4,26 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
+from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.index.golden import library_hash
 from mmrag_pipeline.defs.index.handover import manifest_hashes
-from mmrag_pipeline.defs.ingest.assets import clip_embeddings
-from mmrag_pipeline.defs.quality.shown import drift_result, measurement_metadata, recall_result
+from mmrag_pipeline.defs.ingest.assets import clip_embeddings, drop_manifest
+from mmrag_pipeline.defs.progress import log_progress
+from mmrag_pipeline.defs.quality.shown import (
+    drift_result,
+    health_metadata,
+    health_result,
+    measurement_metadata,
+    recall_result,
+)
 from mmrag_pipeline.embedding.reuse import KnownVectors
 from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest import generated_in
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.media.sheet import inline_markdown
+from mmrag_pipeline.quality.health import HealthStore, examine_library
 from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore, find_near_duplicates, is_made_of, made_of
 from mmrag_pipeline.quality.tonight import Library, measure_tonight, sheet_of_worst
 from mmrag_pipeline.resources import (
@@ -24,6 +34,7 @@ from mmrag_pipeline.resources import (
     StoreResource,
 )
 
+HEALTH = "No picture has a concern: each is named with what to do, and none is left out for it."
 CHECKS = {
     "ann_recall": "The index finds what exact search finds: recall@10 at least 0.99, with and without a filter.",
     "embedding_drift": "Sampled pictures, embedded anew, give the vectors that are stored.",
@@ -60,6 +71,34 @@ def near_duplicates(store: StoreResource, clip_encoder: ClipEncoderResource) -> 
             "table": dg.MetadataValue.path(str(kept.path)),
         }
     )
+
+
+@dg.asset(
+    deps=[drop_manifest],
+    group_name="quality",
+    kinds={"parquet", "pillow"},
+    retry_policy=WAIT_FOR_STORE,
+    check_specs=[dg.AssetCheckSpec("health", asset="library_health", description=HEALTH)],
+)
+def library_health(
+    context: dg.AssetExecutionContext, store: StoreResource, media_library: MediaLibraryResource
+) -> dg.MaterializeResult:
+    """What somebody should look at in each drop: blurred, dark, empty, small or odd pictures; people without a release.
+
+    Warnings only: nothing is shut out. Pictures are opened once, those that came since the last time.
+    """
+    with user_errors_as_failures():
+        opened, library = store.open(), media_library.library()
+        manifests, hashes = ManifestStore(opened), manifest_hashes(opened)
+        read = {key: (manifests.read(key), digest) for key, digest in hashes.items()}
+        tables, anew = examine_library(
+            {key: found for key, found in read.items() if generated_in(found[0]) is None},
+            lambda drop: library.folder(Drop.parse(drop)),
+            media_library.limits(),
+            HealthStore(opened),
+            progress=log_progress(context, "drops"),
+        )
+    return dg.MaterializeResult(metadata=health_metadata(tables, anew), check_results=[health_result(tables)])
 
 
 @dg.asset(

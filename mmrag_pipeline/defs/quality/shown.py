@@ -1,17 +1,22 @@
 """A measurement as Dagster shows it: numbers that plot over time, tables, and checks that say what to do."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from mmrag_pipeline.defs.index.golden import strata_table
 from mmrag_pipeline.embedding.drift import LEAST_COSINE
 from mmrag_pipeline.index.ann_recall import LEAST_RECALL
+from mmrag_pipeline.media.health import TO_DO, Concern
 from mmrag_pipeline.quality.figures import LABELS
+from mmrag_pipeline.quality.health import count_concerns
 from mmrag_pipeline.quality.measurement import Measurement
 from mmrag_pipeline.quality.weak import WEAK
 
 _WARN = dg.AssetCheckSeverity.WARN
+_NAMED = 50
 
 
 def measurement_metadata(measurement: Measurement) -> dict[str, Any]:
@@ -85,6 +90,36 @@ def drift_result(measurement: Measurement) -> dg.AssetCheckResult:
         description=said,
         metadata={"cosine_mean": drift.mean, "cosine_least": drift.least, "furthest": drift.furthest}
         | ({"unread": dg.MetadataValue.json(list(drift.unread))} if drift.unread else {}),
+    )
+
+
+def health_metadata(tables: Mapping[str, pa.Table], anew: Sequence[str]) -> dict[str, Any]:
+    """Pictures by concern, over all and by drop."""
+    by_drop = {drop: count_concerns(table) for drop, table in tables.items()}
+    totals = {concern.value: sum(counts[concern.value] for counts in by_drop.values()) for concern in Concern}
+    records = [
+        dg.TableRecord({"drop": drop, "pictures": tables[drop].num_rows, **counts}) for drop, counts in by_drop.items()
+    ]
+    metadata: dict[str, Any] = totals | {"pictures": sum(table.num_rows for table in tables.values())}
+    metadata["drops_examined_now"] = len(anew)
+    return metadata | ({"by_drop": dg.MetadataValue.table(records)} if records else {})
+
+
+def health_result(tables: Mapping[str, pa.Table]) -> dg.AssetCheckResult:
+    """A warning that names up to `_NAMED` pictures, and says what to do about each concern that there is."""
+    found = [(drop, row) for drop, table in sorted(tables.items()) for row in table.to_pylist() if row["concerns"]]
+    concerns = [concern for concern in Concern if any(concern.value in row["concerns"] for _, row in found)]
+    to_do = " ".join(f"{concern.value}: {TO_DO[concern]}." for concern in concerns)
+    records = [
+        dg.TableRecord({"picture": f"{drop}/{row['path']}", "concerns": ", ".join(row["concerns"])})
+        for drop, row in found[:_NAMED]
+    ]
+    return dg.AssetCheckResult(
+        check_name="health",
+        passed=not found,
+        severity=_WARN,
+        description=f"{len(found)} pictures to look at; all are indexed. {to_do}" if found else "",
+        metadata={"pictures": len(found)} | ({"look_at": dg.MetadataValue.table(records)} if records else {}),
     )
 
 
