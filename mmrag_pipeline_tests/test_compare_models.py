@@ -22,7 +22,9 @@ LUNAR = "lunar__2026-09"
 
 
 def deliver(pipeline: Pipeline) -> None:
-    titles = "path,title,sku\n" + "".join(f"{name}.png,A {name} card,{name}\n" for name in COLOURS)
+    # each is called by another's colour, so that no model finds it
+    called = dict(zip(COLOURS, [*list(COLOURS)[1:], "red"], strict=True))
+    titles = "path,title,sku\n" + "".join(f"{name}.png,A {called[name]} card,{name}\n" for name in COLOURS)
     pipeline.deliver(LUNAR, {f"{name}.png": colour for name, colour in COLOURS.items()}, titles)
     pipeline.deliver("vela__one", {"tan.png": (180, 140, 90)}, "path,title\ntan.png,A tan card\n")
 

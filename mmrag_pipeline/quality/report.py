@@ -59,10 +59,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """One query: an example of what is right, how many there are, and each model's first answers."""
+    """One query: up to `SHOWN` of the right pictures, how many there are, and each model's first answers."""
 
     query: str
-    right: Answer
+    right: tuple[Answer, ...]
     rights: int
     change: float | None
     rows: tuple[Row, ...]
@@ -109,7 +109,7 @@ def render_report(
             in_force=in_force,
             duels={each.model.name: each for each in duels},
             chapters=chapters,
-            worst=[album.case(query, results) for query in worst if highest[query] < 1],
+            worst=[album.case(query, results, change_shown=False) for query in worst if highest[query] < 1],
             strata=[summary.stratum for summary in in_force.strata[1:]],
             by_stratum={result.name: {summary.stratum: summary for summary in result.strata} for result in results},
             recommendation=recommendation,
@@ -130,7 +130,7 @@ class _Album:
         self.thumbs: dict[str, str] = {}
         self._gone: set[str] = set()
 
-    def case(self, query: str, results: Sequence[ModelResult]) -> Case:
+    def case(self, query: str, results: Sequence[ModelResult], *, change_shown: bool = True) -> Case:
         grades = {each: given for each, given in self._graded[query].items() if each in self._items}
         right = sorted(content_id for content_id, given in grades.items() if given == ASKED_FOR)
         rows = [
@@ -142,8 +142,8 @@ class _Album:
             for result in results
             if query in result.figures
         ]
-        change = rows[1].ndcg - rows[0].ndcg if len(rows) == 2 else None
-        return Case(query, self._answer(right[0], grades), len(right), change, tuple(rows))
+        change = rows[1].ndcg - rows[0].ndcg if change_shown else None
+        return Case(query, tuple(self._answer(each, grades) for each in right[:SHOWN]), len(right), change, tuple(rows))
 
     def _answer(self, content_id: str, grades: Mapping[str, int]) -> Answer:
         item, given = self._items[content_id], grades.get(content_id, 0)
