@@ -25,7 +25,7 @@ _ROWS, _COLUMNS = 64, 4096
 def like_pairs(looks: Sequence[bytes]) -> Iterator[tuple[int, int]]:
     """Pairs of indices (lower, higher) whose hashes and colours are near one another; looks of `b""` are in none.
 
-    Every pair is compared: about seven seconds of one core for 100,000 pictures, four times that for twice as many.
+    Every pair is compared: half a minute of one core for 100,000 pictures, four times that for twice as many.
     """
     known = [index for index, look in enumerate(looks) if len(look) == LOOK_BYTES]
     if len(known) < 2:
