@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Tests of one file stay together: they share what is dear to make. Each process may start a Milvus server of its own.
+AT_ONCE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-all e2e lint docs bench
@@ -25,10 +27,10 @@ dev: install ## Serve the Dagster UI with the sensor and the schedules on http:/
 	home="$$($(BIN)/python -m mmrag_pipeline.dagster_home)" && DAGSTER_HOME="$$home" $(BIN)/dg dev
 
 test: install ## The test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(AT_ONCE)
 
 test-all: install ## The test suite with the slow tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 e2e: install ## Play the story and the faults on a live Dagster and a real Milvus server
 	$(BIN)/python -m mmrag_pipeline_tests.e2e

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [WORKLOAD ...]`: run the workloads, keep every repeat as JSON, write README.md's tables."""
+"""`python -m benchmarks [WORKLOAD ...]`: run the workloads, keep every repeat as JSON, write RESULTS.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.options import Options
 
 WORKLOADS = (
     "image_path", "embed_folder", "roofline", "nightly", "memory",
-    "index_load", "index_search", "index_reconcile", "gpu",
+    "index_load", "index_search", "index_reconcile", "orchestration", "campaigns", "first_run", "gpu",
 )  # fmt: skip
 DATA = "MMRAG_BENCH_DATA"
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="does it run, do both sides agree; writes no result")
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each side; default: as the workload says")
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="where the JSON goes; default: results/")
-    parser.add_argument("--tables", action="store_true", help="only write README.md again from the results")
+    parser.add_argument("--tables", action="store_true", help="only write RESULTS.md again from the results")
     options = parser.parse_args()
     unknown = sorted(set(options.workloads) - set(WORKLOADS))
     if unknown:
@@ -42,7 +42,7 @@ def main() -> None:
             given = Options(quick=options.quick, repeats=options.repeats, data=data)
             failed = [name for name in options.workloads or WORKLOADS if not _ran(name, given, results)]
     if options.tables or not (options.quick or options.results):
-        tables.write_readme()
+        tables.write_page()
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -1,4 +1,4 @@
-"""README.md's tables, written from the JSON in results/ and never by hand."""
+"""RESULTS.md, written from the JSON in results/ and never by hand."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parent / "README.md"
-_BEGIN, _END = "<!-- results: python -m benchmarks --tables -->", "<!-- end of results -->"
+PAGE = Path(__file__).parent / "RESULTS.md"
+_HEAD = """# Results
+
+Written by `python -m benchmarks` (or `--tables` alone) from the JSON in [results/](results/); what the workloads are,
+and why some bars are not met, is in [README.md](README.md).
+"""
 
 
-def write_readme(results: Path = RESULTS, readme: Path = README) -> None:
-    """Replace what is between the two marks by the results there are."""
-    text = readme.read_text()
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{readme} has no place for the results: the lines {_BEGIN} and {_END}")
+def write_page(results: Path = RESULTS, page: Path = PAGE) -> None:
+    """Write the page anew from the results there are."""
     records = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    readme.write_text(before + begin + "\n\n" + "\n".join(render(records)) + "\n" + end + after)
+    page.write_text("\n".join([_HEAD, *render(records)]) + "\n")
 
 
 def render(records: Iterable[dict[str, Any]]) -> list[str]:
@@ -37,7 +36,7 @@ def render(records: Iterable[dict[str, Any]]) -> list[str]:
 
 def _section(record: dict[str, Any]) -> list[str]:
     machine = record["machine"]
-    lines = [f"### {record['workload']}: {record['about']}", ""]
+    lines = [f"## {record['workload']}: {record['about']}", ""]
     lines += [f"Not measured: {why}." for why in record["not_measured"]]
     if record["figures"]:
         lines += ["| case | figure | measured | rounds | bar | |", "| --- | --- | ---: | --- | --- | --- |"]

@@ -207,6 +207,36 @@ def embed(
 
 @app.command()
 @told_plainly
+def backfill(
+    drops: Annotated[str, typer.Argument(help="A product line, or a pattern of drops such as 'lunar__2026-*'.")],
+) -> None:
+    """Ingest what is missing of many drops, in a few Dagster runs in this process, and publish the index once."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mmrag_pipeline.backfill import backfill as fill
+
+    columns = (TextColumn("drops"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        task = bars.add_task("drops", total=None)
+        filled = fill(
+            load_settings(), drops, progress=lambda done, total: bars.update(task, completed=done, total=total)
+        )
+    out.print(
+        plain(
+            f"{len(filled.done)} drops ingested in {filled.runs} runs, {len(filled.current)} had nothing to do; "
+            f"live: {filled.live}, {filled.rows} rows"
+        )
+    )
+    if filled.failed:
+        raise UserError(
+            f"{len(filled.failed)} drops failed: "
+            + "; ".join(f"{key}: {why}" for key, why in sorted(filled.failed.items()))
+            + ". The others are published; the same command tries these again."
+        )
+
+
+@app.command()
+@told_plainly
 def status(as_json: AsJson = False) -> None:
     """Drops, files by status, embedded rows, the live collection, and whether they agree."""
     from mmrag_pipeline.status import read_status

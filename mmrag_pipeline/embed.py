@@ -120,16 +120,17 @@ def _drops(settings: Settings, key: str | None) -> list[Drop]:
 
 def _embed(settings: Settings, drop: Drop, store: Store, progress: Progress | None) -> DropDone:
     library, limits, manifests = wiring.library(settings), wiring.limits(settings), ManifestStore(store)
+    previous = manifests.find(drop.key)
     scan = scan_drop(
         library,
         drop,
-        previous=manifests.find(drop.key),
+        previous=previous,
         limits=limits,
         now=datetime.now(UTC),
         progress=_counting(progress, f"{drop.key}: files"),
     )
     if scan.changed:
-        manifests.write(drop.key, scan.table)
+        manifests.replace(drop.key, previous, scan.table)
     embedded = embed_manifest(
         scan.table,
         library.folder(drop),

@@ -10,6 +10,8 @@ import pytest
 from mmrag_pipeline.settings import PREFIX
 from mmrag_pipeline_tests.pipeline import Pipeline, new_pipeline
 
+os.environ.pop("COLUMNS", None)  # workers of pytest-xdist have it, and then the CLI's consoles keep it for good
+
 
 @pytest.fixture(autouse=True)
 def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mmrag_pipeline import wiring
-from mmrag_pipeline.demo.runs import DagsterRuns, RunOutcome
+from mmrag_pipeline.dagster_runs import DagsterRuns, RunOutcome
 from mmrag_pipeline.embed import embed_drops
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.index.milvus import connect

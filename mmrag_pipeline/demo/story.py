@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.demo.delivery import deliver, deliver_briefs, packaged_drops
 from mmrag_pipeline.demo.golden import ask_golden
-from mmrag_pipeline.demo.runs import DagsterRuns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.find import find, write_sheet
 from mmrag_pipeline.index.milvus import connect

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from upath import UPath
 
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.media.listing import forget_listings, list_entries
 from mmrag_pipeline.store import Store, read_table, write_table
 
@@ -41,6 +41,22 @@ class ManifestStore:
 
     def write(self, drop: str, table: pa.Table) -> None:
         write_table(self.path(drop), table)
+
+    def replace(self, drop: str, previous: pa.Table | None, table: pa.Table) -> None:
+        """Write the drop's manifest in place of `previous` (None: there was none).
+
+        Raises:
+            Unavailable: another one is there by now, which may be from a newer listing; it stays.
+        """
+        there = self.find(drop)
+        if (there is None) != (previous is None) or (
+            there is not None and not there.equals(previous, check_metadata=True)
+        ):
+            raise Unavailable(
+                f"drop {drop} was scanned by another run while this one read its files: nothing was written, run it "
+                f"again when that one has ended."
+            )
+        self.write(drop, table)
 
     def remove(self, drop: str) -> None:
         self.path(drop).unlink(missing_ok=True)

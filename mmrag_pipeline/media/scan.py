@@ -79,8 +79,7 @@ def scan_drop(
     """
     folder = library.folder(drop)
     files = list(look_at(_listing(library, drop, may_be_gone=allow_mass_deletion), folder))
-    comparable = previous is not None and previous.schema.equals(MANIFEST_SCHEMA)
-    trusted = comparable and was_made_under(previous, limits)
+    trusted = previous is not None and _is_trusted(previous, limits)
     if trusted and is_unchanged(files, previous):
         if progress:
             progress(len(files), len(files))
@@ -89,7 +88,7 @@ def scan_drop(
 
     before = {}
     if previous is not None:
-        before = from_table(previous) if comparable else from_other_version(previous)
+        before = from_table(previous) if _is_comparable(previous) else from_other_version(previous)
     carried = _carried_over(files, before, judged_anew=_judged_anew(previous)) if trusted else {}
     to_read = [seen for seen in files if seen.probe is None and seen.path not in carried]
     findings = [
@@ -114,6 +113,26 @@ def scan_drop(
     table = to_table(findings, drop=drop.key, entries=catalogue.entries, limits=limits)
     changed = previous is None or not table.equals(previous, check_metadata=True)
     return _report(table, hashed=len(to_read), problems=catalogue.problems, changed=changed)
+
+
+def is_current(
+    library: MediaLibrary, drop: Drop, manifest: pa.Table, *, limits: Limits, entries: Iterable[Entry]
+) -> bool:
+    """Whether a scan of the drop, whose listing is `entries`, would give `manifest` again; a file that could not be
+    read last time may be readable by now, so its drop is not current.
+    """
+    if not _is_trusted(manifest, limits):
+        return False
+    files = look_at((entry for entry in entries if entry.kind != "folder"), library.folder(drop))
+    return is_unchanged(list(files), manifest)
+
+
+def _is_comparable(manifest: pa.Table) -> bool:
+    return manifest.schema.equals(MANIFEST_SCHEMA)
+
+
+def _is_trusted(manifest: pa.Table, limits: Limits) -> bool:
+    return _is_comparable(manifest) and was_made_under(manifest, limits)
 
 
 def _report(table: pa.Table, *, hashed: int, problems: list[str], changed: bool) -> ScanReport:

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmrag_pipeline.alerts import QUIET_FOR, Alert, Incidents, post
+from mmrag_pipeline.defs.ingest.each_drop import FAILED
 from mmrag_pipeline.defs.operate import sensors
+from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import Unavailable
 
 NOW = datetime(2026, 11, 27, 3, tzinfo=UTC)
@@ -240,3 +242,35 @@ def test_an_incident_that_goes_on_is_said_again_the_next_day() -> None:
     assert not incidents.failed("nightly", "", "down", now=NOW + QUIET_FOR - timedelta(seconds=1))
     assert incidents.failed("nightly", "", "down", now=NOW + QUIET_FOR)
     assert incidents.failed("nightly", "", "another reason", now=NOW)
+
+
+def test_drops_that_fail_alike_in_one_run_are_one_incident(channel: Channel) -> None:
+    """A run of a backfill holds several drops: it is over when each of them was ingested."""
+    alike = "Milvus does not answer: start it"
+
+    @dg.op
+    def portion() -> None:
+        if failed:
+            raise dg.Failure("drops failed", metadata={FAILED: dg.MetadataValue.json(failed)}, allow_retries=False)
+
+    @dg.job
+    def ingest():
+        portion()
+
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions(media_drops.name, ["l__a", "l__b", "l__c"])
+        watch = Watch(instance)
+
+        def run(first: str, last: str) -> str:
+            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+            ingest.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+            return watch.tick()
+
+        failed = {"l__a": alike, "l__b": alike}
+        run("l__a", "l__b")
+        failed = {"l__c": alike}
+        run("l__c", "l__c")
+        assert len(channel.said) == 1 and "ingest failed for l__a" in channel.said[0] and alike in channel.said[0]
+        failed = {}
+        assert "1 open incidents" in run("l__a", "l__b")
+        assert "0 open incidents" in run("l__b", "l__c")

@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from mmrag_pipeline.campaigns.batch_ledger import BatchLedger
+from mmrag_pipeline.dagster_runs import DagsterRuns, RunOutcome
 from mmrag_pipeline.definitions import defs
-from mmrag_pipeline.demo.runs import DagsterRuns, RunOutcome
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.plan_brief import plan_brief
 from mmrag_pipeline.settings import load_settings

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.demo.delivery import PACKAGED_LIBRARY
 from mmrag_pipeline.demo.golden import GOLDEN
-from mmrag_pipeline.demo.runs import DagsterRuns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.quality.golden import golden_queries
 from mmrag_pipeline_tests.defs.test_nightly import tree

@@ -12,10 +12,10 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator  # what the daemon goes by
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.defs.index import assets
 from mmrag_pipeline.defs.index.handover import take_over
-from mmrag_pipeline.demo.runs import DagsterRuns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_ids

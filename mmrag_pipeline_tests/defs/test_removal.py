@@ -5,8 +5,8 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.defs.partitions import media_drops
-from mmrag_pipeline.demo.runs import DagsterRuns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
+from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE
+from mmrag_pipeline.defs.ingest.each_drop import Events, Metadata, for_each_drop, in_portions
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.defs.progress import log_progress
 from mmrag_pipeline.embedding.manifest import embed_manifest
@@ -27,6 +28,7 @@ class DropManifestConfig(dg.Config):
 
 @dg.asset(
     partitions_def=media_drops,
+    backfill_policy=in_portions(),
     group_name="ingest",
     kinds={"parquet", "pillow"},
     retry_policy=WAIT_FOR_STORE,
@@ -36,52 +38,50 @@ def drop_manifest(
     config: DropManifestConfig,
     media_library: MediaLibraryResource,
     store: StoreResource,
-) -> dg.MaterializeResult:
+) -> Events:
     """One row for every file of the drop, the bad ones too, joined with its catalogue metadata.
 
     A drop that lost more than half of its pictures stops here, because an unmounted share looks the same;
     materialise it with `allow_mass_deletion: true` if the deletion is meant.
     """
-    with user_errors_as_failures():
-        drop, library, limits = (
-            Drop.parse(context.partition_key),
-            media_library.library(),
-            media_library.limits(),
-        )
-        manifests = ManifestStore(store.open())
+    library, limits, manifests = media_library.library(), media_library.limits(), ManifestStore(store.open())
+
+    def scan(key: str) -> Metadata:
+        drop, previous = Drop.parse(key), manifests.find(key)
         report = scan_drop(
             library,
             drop,
-            previous=manifests.find(drop.key),
+            previous=previous,
             limits=limits,
             now=datetime.now(UTC),
             allow_mass_deletion=config.allow_mass_deletion,
             progress=log_progress(context, "files"),
         )
-    if report.changed:
-        manifests.write(drop.key, report.table)
-    for problem in report.problems[:SHOWN_PROBLEMS]:
-        context.log.warning("%s: %s", drop.key, problem)
-    if len(report.problems) > SHOWN_PROBLEMS:
-        more = len(report.problems) - SHOWN_PROBLEMS
-        context.log.warning("%s: and %d more problems of its catalogue", drop.key, more)
-    # A quiet night opens no picture; the sheet of the last change stays in the asset's history.
-    sheet = drop_sheet(library.folder(drop), report.table, limits=limits) if report.changed else None
-    return dg.MaterializeResult(
-        metadata={
+        if report.changed:
+            manifests.replace(key, previous, report.table)
+        for problem in report.problems[:SHOWN_PROBLEMS]:
+            context.log.warning("%s: %s", key, problem)
+        if len(report.problems) > SHOWN_PROBLEMS:
+            more = len(report.problems) - SHOWN_PROBLEMS
+            context.log.warning("%s: and %d more problems of its catalogue", key, more)
+        # A quiet night opens no picture; the sheet of the last change stays in the asset's history.
+        sheet = drop_sheet(library.folder(drop), report.table, limits=limits) if report.changed else None
+        return {
             **report.counts,
             "files_hashed": report.hashed,
             "changed": report.changed,
-            "manifest": dg.MetadataValue.path(str(manifests.path(drop.key))),
+            "manifest": dg.MetadataValue.path(str(manifests.path(key))),
             "catalogue_problem_count": len(report.problems),
             "catalogue_problems": dg.MetadataValue.json(report.problems[:SHOWN_PROBLEMS]),
-            **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=drop.key))} if sheet else {}),
+            **({"pictures": dg.MetadataValue.md(inline_markdown(sheet, alt=key))} if sheet else {}),
         }
-    )
+
+    yield from for_each_drop(context, scan)
 
 
 @dg.asset(
     partitions_def=media_drops,
+    backfill_policy=in_portions(),
     deps=[drop_manifest],
     group_name="ingest",
     kinds={"parquet", "pytorch"},
@@ -93,22 +93,22 @@ def clip_embeddings(
     media_library: MediaLibraryResource,
     store: StoreResource,
     clip_encoder: ClipEncoderResource,
-) -> dg.MaterializeResult:
+) -> Events:
     """Unit vectors for the pictures of the drop, as parquet; only content never embedded before is computed."""
-    with user_errors_as_failures():
-        drop, opened = Drop.parse(context.partition_key), store.open()
+    library, opened = media_library.library(), store.open()
+
+    def embed(key: str) -> Metadata:
         report = embed_manifest(
-            ManifestStore(opened).read(drop.key),
-            media_library.library().folder(drop),
-            drop=drop.key,
+            ManifestStore(opened).read(key),
+            library.folder(Drop.parse(key)),
+            drop=key,
             encoder=clip_encoder.encoder(opened),
             store=EmbeddingStore(opened),
             limits=media_library.limits(),
             progress=log_progress(context, "pictures"),
         )
-    summary = report.summary
-    return dg.MaterializeResult(
-        metadata={
+        summary = report.summary
+        return {
             "rows": summary.rows,
             "computed": summary.computed if report.changed else 0,
             "reused": summary.reused if report.changed else summary.rows,
@@ -116,13 +116,15 @@ def clip_embeddings(
             "thread_seconds_by_stage": dg.MetadataValue.json(summary.stage_seconds if report.changed else {}),
             "dimensions": summary.dim,
             "fingerprint": summary.fingerprint,
-            "folder": dg.MetadataValue.path(str(EmbeddingStore(opened).folder(summary.fingerprint, drop.key))),
+            "folder": dg.MetadataValue.path(str(EmbeddingStore(opened).folder(summary.fingerprint, key))),
         }
-    )
+
+    yield from for_each_drop(context, embed)
 
 
 @dg.asset(
     partitions_def=media_drops,
+    backfill_policy=in_portions(),
     deps=[clip_embeddings],
     group_name="ingest",
     kinds={"milvus"},
@@ -134,27 +136,28 @@ def drop_vectors(
     store: StoreResource,
     clip_encoder: ClipEncoderResource,
     milvus: MilvusResource,
-) -> dg.MaterializeResult:
+) -> Events:
     """The live collection holds exactly this drop's manifest: new rows upserted, gone ones deleted."""
-    with user_errors_as_failures():
-        drop, opened = Drop.parse(context.partition_key), store.open()
+    opened = store.open()
+
+    def sync(key: str) -> Metadata:
         encoder = clip_encoder.encoder(opened)
         with milvus.connect() as connection:
             report = sync_drop(
                 connection,
-                drop=drop,
-                manifest=ManifestStore(opened).read(drop.key),
-                vectors=EmbeddingStore(opened).batches(encoder.fingerprint, drop.key),
+                drop=Drop.parse(key),
+                manifest=ManifestStore(opened).read(key),
+                vectors=EmbeddingStore(opened).batches(encoder.fingerprint, key),
                 fingerprint=encoder.fingerprint,
                 dim=encoder.dim,
                 now=datetime.now(UTC),
             )
-    return dg.MaterializeResult(
-        metadata={
+        return {
             "collection": report.collection,
             "upserted": report.upserted,
             "deleted": report.deleted,
             "unchanged": report.unchanged,
             "rows": report.rows,
         }
-    )
+
+    yield from for_each_drop(context, sync)

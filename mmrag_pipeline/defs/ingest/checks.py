@@ -1,11 +1,14 @@
 """Is what was ingested sound? Blocking where going on would spread the fault, a warning where people should look."""
 
+from collections.abc import Iterable
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmrag_pipeline.defs.ingest.assets import clip_embeddings, drop_manifest
+from mmrag_pipeline.defs.ingest.each_drop import CheckEvents, check_each_drop
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.media.manifest_store import ManifestStore
@@ -16,11 +19,15 @@ QUARANTINE_RATE = 0.2
 
 
 @dg.asset_check(asset=drop_manifest, partitions_def=media_drops)
-def quarantine_rate(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+def quarantine_rate(context: dg.AssetCheckExecutionContext, store: StoreResource) -> CheckEvents:
     """Few of the drop's files are unusable; the metadata lists them with the reason."""
-    table = ManifestStore(store.open()).read(context.partition_key)
-    bad = table.filter(pc.equal(table["status"], "quarantined"))
-    files = len(pc.unique(table.filter(pc.not_equal(table["status"], "ignored"))["path"]))
+    manifests = ManifestStore(store.open())
+    yield from check_each_drop(context, lambda key: _quarantine_rate(manifests.read(key)))
+
+
+def _quarantine_rate(manifest: pa.Table) -> dg.AssetCheckResult:
+    bad = manifest.filter(pc.equal(manifest["status"], "quarantined"))
+    files = len(pc.unique(manifest.filter(pc.not_equal(manifest["status"], "ignored"))["path"]))
     rate = bad.num_rows / files if files else 0.0
     listed = [dg.TableRecord(record) for record in bad.select(["path", "reason", "detail"]).to_pylist()[:50]]
     return dg.AssetCheckResult(
@@ -35,14 +42,22 @@ def quarantine_rate(context: dg.AssetCheckExecutionContext, store: StoreResource
 @dg.asset_check(asset=clip_embeddings, partitions_def=media_drops, blocking=True)
 def embeddings_complete(
     context: dg.AssetCheckExecutionContext, store: StoreResource, clip_encoder: ClipEncoderResource
-) -> dg.AssetCheckResult:
+) -> CheckEvents:
     """Every ok content of the manifest has one finite vector of unit norm, and nothing else has."""
     opened = store.open()
-    table = ManifestStore(opened).read(context.partition_key)
-    wanted = set(table.filter(pc.equal(table["status"], "ok"))["content_id"].to_pylist())
+
+    def judge(key: str) -> dg.AssetCheckResult:
+        vectors = EmbeddingStore(opened).batches(clip_encoder.encoder(opened).fingerprint, key)
+        return _complete(ManifestStore(opened).read(key), vectors)
+
+    yield from check_each_drop(context, judge, blocking=True)
+
+
+def _complete(manifest: pa.Table, vectors: Iterable[pa.RecordBatch]) -> dg.AssetCheckResult:
+    wanted = set(manifest.filter(pc.equal(manifest["status"], "ok"))["content_id"].to_pylist())
     stored: set[str] = set()
     bad_norms = 0
-    for batch in EmbeddingStore(opened).batches(clip_encoder.encoder(opened).fingerprint, context.partition_key):
+    for batch in vectors:
         stored.update(batch["content_id"].to_pylist())
         bad_norms += _not_unit(batch["embedding"])
     passed = stored == wanted and bad_norms == 0

@@ -11,9 +11,16 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
 from mmrag_pipeline.alerts import Alert, Incidents, post
 from mmrag_pipeline.defs.index.assets import media_index
+from mmrag_pipeline.defs.ingest.each_drop import failures_in
+from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.settings import Settings, load_settings
 
@@ -81,32 +88,45 @@ def _say(context: dg.SensorEvaluationContext, settings: Settings, alert: Alert) 
 def _about_run(
     instance: dg.DagsterInstance, run: dg.DagsterRun, incidents: Incidents, settings: Settings, now: datetime
 ) -> Iterator[Alert]:
-    partition = run.tags.get("dagster/partition", "")
     if run.status == dg.DagsterRunStatus.SUCCESS:
-        incidents.succeeded(run.job_name, partition)
+        for partition in _partitions(instance, run):
+            incidents.succeeded(run.job_name, partition)
     elif run.tags.get(WILL_RETRY) != "true":
-        sentence = _why_failed(instance, run)
-        if incidents.failed(run.job_name, partition, sentence, now=now):
-            yield Alert(
-                title=f"{_shown(run.job_name)} failed{f' for {partition}' if partition else ''}",
-                text=sentence,
-                action=f"What is live stays as it is. What to do: {RUNBOOK}.",
-                link=_link(settings, run.run_id),
-            )
+        for partition, sentence in _why_failed(instance, run).items():
+            if incidents.failed(run.job_name, partition, sentence, now=now):
+                yield Alert(
+                    title=f"{_shown(run.job_name)} failed{f' for {partition}' if partition else ''}",
+                    text=sentence,
+                    action=f"What is live stays as it is. What to do: {RUNBOOK}.",
+                    link=_link(settings, run.run_id),
+                )
 
 
-def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """The first failed step's own sentence, else the run's."""
+def _partitions(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """Those of the run: one, the drops of a range, or an empty name."""
+    if ASSET_PARTITION_RANGE_START_TAG not in run.tags:
+        return [run.tags.get(PARTITION_NAME_TAG, "")]
+    drops = list(instance.get_dynamic_partitions(media_drops.name))
+    ends = run.tags[ASSET_PARTITION_RANGE_START_TAG], run.tags[ASSET_PARTITION_RANGE_END_TAG]
+    if not set(ends) <= set(drops):
+        return []  # removed since
+    first, last = map(drops.index, ends)
+    return drops[first : last + 1]
+
+
+def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
+    """By partition the first failed step's own sentence, else the run's."""
+    partition = run.tags.get(PARTITION_NAME_TAG, "")
     for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.STEP_FAILURE).records:
         data = record.event_log_entry.dagster_event.step_failure_data
         if data.user_failure_data is not None:
-            return str(data.user_failure_data.description)
+            return failures_in(data.user_failure_data.metadata) or {partition: str(data.user_failure_data.description)}
         if data.error is not None:
             cause = data.error.cause or data.error
-            return f"{record.event_log_entry.step_key}: {cause.message.strip()}"
+            return {partition: f"{record.event_log_entry.step_key}: {cause.message.strip()}"}
     for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_FAILURE).records:
-        return record.event_log_entry.dagster_event.message or "the run failed without a word"
-    return "the run failed without a word"
+        return {partition: record.event_log_entry.dagster_event.message or "the run failed without a word"}
+    return {partition: "the run failed without a word"}
 
 
 def _about_stale_index(published: datetime, now: datetime, settings: Settings) -> Alert:

@@ -1,16 +1,23 @@
 """Runs the pipeline's own jobs and its drop sensor in this process, against the real Dagster instance.
 
-`make dev` then shows these runs, their events and their asset metadata: the demo has no path of its own.
+`make dev` then shows these runs, their events and their asset metadata: the demo and `mmrag backfill` have no path of
+their own.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
 from mmrag_pipeline.dagster_home import ensure_dagster_home
 from mmrag_pipeline.errors import UserError
@@ -80,6 +87,50 @@ class DagsterRuns:
         done = self._instance.get_materialized_partitions(dg.AssetKey("drop_vectors"))
         return [drop for drop in drops if drop in self._asked_before and drop not in done]
 
+    def add_drops(self, drops: Iterable[str]) -> None:
+        """Give these drops a partition, in this order; those that have one keep it."""
+        from mmrag_pipeline.defs.partitions import media_drops
+
+        self._instance.add_dynamic_partitions(media_drops.name, list(drops))
+
+    def indexed(self) -> set[str]:
+        """Drops that were ingested to the end at least once."""
+        return self._instance.get_materialized_partitions(dg.AssetKey("drop_vectors"))
+
+    def portions(self, drops: Collection[str]) -> list[list[str]]:
+        """These drops as runs can take them: so many as a backfill has, one after the other in Dagster's list."""
+        from mmrag_pipeline.defs.ingest.each_drop import DROPS_A_RUN
+
+        portions: list[list[str]] = []
+        unbroken = False
+        for key in self.drops():
+            if key not in drops:
+                unbroken = False
+                continue
+            if not unbroken or len(portions[-1]) == DROPS_A_RUN:
+                portions.append([])
+            portions[-1].append(key)
+            unbroken = True
+        return portions
+
+    def ingest(self, portion: Sequence[str]) -> dict[str, str]:
+        """One run of `ingest_drop` for all of a portion; why drops of it failed, by drop."""
+        from mmrag_pipeline.defs.ingest.each_drop import failures_in
+
+        if len(portion) == 1:
+            tags = {PARTITION_NAME_TAG: portion[0]}
+        else:
+            tags = {ASSET_PARTITION_RANGE_START_TAG: portion[0], ASSET_PARTITION_RANGE_END_TAG: portion[-1]}
+        result = self._execute("ingest_drop", tags=tags)
+        if result.success:
+            return {}
+        for event in result.all_events:
+            if event.is_step_failure and event.step_failure_data.user_failure_data is not None:
+                failed = failures_in(event.step_failure_data.user_failure_data.metadata)
+                if failed:
+                    return failed
+        return dict.fromkeys(portion, str(_failure(result)))
+
     def add_occurrence(self, key: str) -> None:
         """Register an occurrence, as the brief's schedule does when it is due."""
         from mmrag_pipeline.defs.partitions import campaign_occurrences
@@ -108,13 +159,7 @@ class DagsterRuns:
             RuntimeError: it failed for another reason; the text holds the traceback.
         """
         started = time.monotonic()
-        result = self._defs.resolve_job_def(job).execute_in_process(
-            run_config=_QUIET | (config or {}),
-            instance=self._instance,
-            partition_key=partition_key,
-            asset_selection=[dg.AssetKey(name) for name in only] if only else None,
-            raise_on_error=False,
-        )
+        result = self._execute(job, config=config, partition_key=partition_key, only=only)
         if not result.success:
             raise _failure(result)
         metadata: dict[str, dict[str, Any]] = {}
@@ -123,6 +168,24 @@ class DagsterRuns:
             name = materialization.asset_key.to_user_string()
             metadata[name] = {key: entry.value for key, entry in materialization.metadata.items()}
         return RunOutcome(metadata, time.monotonic() - started)
+
+    def _execute(
+        self,
+        job: str,
+        *,
+        config: dict[str, Any] | None = None,
+        partition_key: str | None = None,
+        tags: dict[str, str] | None = None,
+        only: list[str] | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        return self._defs.resolve_job_def(job).execute_in_process(
+            run_config=_QUIET | (config or {}),
+            instance=self._instance,
+            partition_key=partition_key,
+            tags=tags,
+            asset_selection=[dg.AssetKey(name) for name in only] if only else None,
+            raise_on_error=False,
+        )
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> Exception:

@@ -1,0 +1,1 @@
+"""From a clone in an empty folder to the first answer."""

@@ -1,0 +1,1 @@
+"""What Dagster costs: the same drops ingested through it, and by the same functions without it."""

@@ -1,0 +1,166 @@
+"""Many drops in a run: bounded runs, an outcome for each drop, none that keeps another back, nothing done twice."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Verdict
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+from typer.testing import CliRunner
+
+from mmrag_pipeline.backfill import backfill
+from mmrag_pipeline.cli import app
+from mmrag_pipeline.dagster_runs import DagsterRuns
+from mmrag_pipeline.defs.ingest import each_drop
+from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.store import Store
+from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
+
+ASSETS = ["drop_manifest", "clip_embeddings", "drop_vectors"]
+KEYS = [f"stripes__d{number:02d}" for number in range(5)]
+BROKEN = KEYS[1]
+
+
+@pytest.fixture(autouse=True)
+def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(each_drop, "DROPS_A_RUN", 3)
+
+
+def deliver(pipeline: Pipeline) -> None:
+    """Five drops of one picture each."""
+    for number, key in enumerate(KEYS):
+        pipeline.deliver(key, {"a.png": (40 * number, 90, 200)})
+
+
+def statuses(asset: str) -> tuple[set[str], set[str]]:
+    """Partitions that are done and that failed, as the UI shows them."""
+    instance = dg.DagsterInstance.get()
+    cached = get_and_update_asset_status_cache_value(
+        instance, dg.AssetKey(asset), media_drops, dynamic_partitions_loader=instance
+    )
+    assert cached is not None
+    done = cached.deserialize_materialized_partition_subsets(media_drops)
+    failed = cached.deserialize_failed_partition_subsets(media_drops)
+    return set(done.get_partition_keys()), set(failed.get_partition_keys())
+
+
+def runs() -> list[dg.DagsterRun]:
+    return [run for run in dg.DagsterInstance.get().get_runs() if run.job_name == "ingest_drop"]
+
+
+@pytest.mark.slow
+def test_five_drops_are_two_runs_and_each_drop_has_its_own_outcome(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(pipeline)
+    broken = pipeline.deliver(BROKEN, {"b.png": COLOURS["red"]}) / "a.png"
+    honest = ManifestStore.replace
+
+    def fails_for_one(self, drop, previous, table):
+        if drop == BROKEN:
+            raise ValueError("a bug that only this drop meets")
+        honest(self, drop, previous, table)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ManifestStore, "replace", fails_for_one)
+        first = backfill(pipeline.settings, "stripes")
+    assert first.failed == {BROKEN: "ValueError: a bug that only this drop meets"}
+    assert (first.runs, len(first.done), first.rows) == (2, 4, 4)
+    with DagsterRuns(pipeline.settings):
+        for asset in ASSETS:
+            assert statuses(asset) == (set(KEYS) - {BROKEN}, {BROKEN}), asset
+        assert sorted(run.status.value for run in runs()) == ["FAILURE", "SUCCESS"]
+        instance = dg.DagsterInstance.get()
+        event = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey("drop_manifest"), asset_partitions=[KEYS[0]]), limit=1
+        ).records[0]
+        assert event.asset_materialization.metadata["ok"].value == 1
+        checks = [
+            dg.AssetCheckKey(dg.AssetKey("drop_manifest"), "quarantine_rate"),
+            dg.AssetCheckKey(dg.AssetKey("clip_embeddings"), "embeddings_complete"),
+        ]
+        for check in checks:
+            found = {
+                info.partition_key: (info.latest_execution_status, info.is_current)
+                for info in instance.event_log_storage.get_asset_check_partition_info([check])
+            }
+            assert [found[key] for key in KEYS if key != BROKEN] == [(Verdict.SUCCEEDED, True)] * 4, check
+        before = len(runs())
+
+    broken.unlink()
+    second = backfill(pipeline.settings, "stripes")
+    assert (second.runs, second.done, second.failed, second.rows) == (1, [BROKEN], {}, 5)
+    assert len(second.current) == 4 and pipeline.status().in_sync
+    with DagsterRuns(pipeline.settings):
+        assert len(runs()) == before + 1
+        assert statuses("drop_vectors") == (set(KEYS), set())
+
+
+@pytest.mark.slow
+def test_vectors_that_are_wrong_keep_only_their_own_drop_from_the_index(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmrag_pipeline.defs.ingest import checks
+
+    deliver(pipeline)
+    honest, asked = checks._not_unit, []
+
+    def wrong_once(vectors) -> int:
+        asked.append(vectors)
+        return 1 if len(asked) == 1 else honest(vectors)
+
+    monkeypatch.setattr(checks, "_not_unit", wrong_once)
+    filled = backfill(pipeline.settings, "stripes__d0[0-2]")
+    assert set(filled.failed) == {KEYS[0]} and filled.failed[KEYS[0]].startswith("embeddings_complete: Delete")
+    with DagsterRuns(pipeline.settings):
+        assert statuses("clip_embeddings") == (set(KEYS[:3]), set())
+        assert statuses("drop_vectors") == (set(KEYS[1:3]), {KEYS[0]})
+
+
+def test_portions_are_bounded_and_follow_dagster_s_order(pipeline: Pipeline) -> None:
+    with DagsterRuns(pipeline.settings) as dagster:
+        dagster.add_drops(reversed(KEYS))
+        dagster.add_drops(["bags__a", *KEYS, "stripes__d99"])
+        portions = dagster.portions({*KEYS, "stripes__d99"})
+    assert portions == [KEYS[:1:-1], KEYS[1::-1], ["stripes__d99"]]  # bags__a lies between
+
+
+def test_the_steps_of_a_drop_s_run_are_known_in_their_order(pipeline: Pipeline) -> None:
+    """A step that is missing in STEPS would never fail for its drops."""
+    from mmrag_pipeline.definitions import defs
+
+    job = defs().resolve_job_def("ingest_drop")
+    steps = {
+        "drop_manifest_quarantine_rate": "quarantine_rate",
+        "clip_embeddings_embeddings_complete": each_drop.STEPS[3],
+    }
+    assert {steps.get(node.name, node.name) for node in job.graph.nodes} == set(each_drop.STEPS)
+
+
+@pytest.mark.slow
+def test_the_command_says_what_it_did_and_what_it_does_not_find(pipeline: Pipeline) -> None:
+    pipeline.deliver(KEYS[0], {"a.png": COLOURS["red"]})
+    unknown = CliRunner().invoke(app, ["backfill", "stripe"])
+    assert unknown.exit_code == 2 and "product lines stripes" in unknown.output
+    done = CliRunner().invoke(app, ["backfill", "stripes"])
+    assert done.exit_code == 0, done.output
+    assert "1 drops ingested in 1 runs, 0 had nothing to do" in done.output
+
+
+def test_an_older_listing_never_replaces_a_newer_manifest(pipeline: Pipeline) -> None:
+    """A run of one drop and one of a range that holds it are not kept apart by the run queue."""
+    from mmrag_pipeline.errors import Unavailable
+
+    manifests = ManifestStore(Store(pipeline.settings.store))
+    pipeline.deliver(KEYS[0], {"a.png": COLOURS["red"]})
+    pipeline.index()
+    older = manifests.find(KEYS[0])
+    assert older is not None
+    pipeline.deliver(KEYS[0], {"b.png": COLOURS["blue"]})
+    pipeline.index()
+    newer = manifests.find(KEYS[0])
+    for previous in (older, None):
+        with pytest.raises(Unavailable, match="scanned by another run"):
+            manifests.replace(KEYS[0], previous, older)
+    assert newer is not None and newer.equals(manifests.find(KEYS[0]), check_metadata=True)
