@@ -211,16 +211,11 @@ def backfill(
     drops: Annotated[str, typer.Argument(help="A product line, or a pattern of drops such as 'lunar__2026-*'.")],
 ) -> None:
     """Ingest what is missing of many drops, in a few Dagster runs in this process, and publish the index once."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from mmrag_pipeline.backfill import backfill as fill
 
-    columns = (TextColumn("drops"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bars:
-        task = bars.add_task("drops", total=None)
-        filled = fill(
-            load_settings(), drops, progress=lambda done, total: bars.update(task, completed=done, total=total)
-        )
+    with progress_bars() as progress:
+        progress("drops", 0, None)
+        filled = fill(load_settings(), drops, progress=lambda done, total: progress("drops", done, total))
     out.print(
         plain(
             f"{len(filled.done)} drops ingested in {filled.runs} runs, {len(filled.current)} had nothing to do; "
