@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.index.copies import Copies
+from mmrag_pipeline.index.rebuild import publish, stage
 from mmrag_pipeline.index.search import SearchRequest, search
 from mmrag_pipeline.media.likeness import look_of
 from mmrag_pipeline.media.manifest import as_generated
 from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore, find_near_duplicates, is_made_of
 from mmrag_pipeline.store import Store
-from mmrag_pipeline_tests.index.library import FakeDrop, Item
+from mmrag_pipeline_tests.index.library import DIM, FINGERPRINT, NOW, FakeDrop, Item
 from mmrag_pipeline_tests.media.test_phash import encoded_again, scene
 from mmrag_pipeline_tests.quality.test_asking import ENCODER, staged
 
@@ -124,3 +126,16 @@ def test_a_search_shows_one_of_each_group_and_fills_up_behind(milvus) -> None:
     assert [hit.rank for hit in one] == [1, 2, 3]
     # references prefer the keeper, which has the most pixels
     assert [hit.path for hit in copies.best_of_each(every)] == [every[1].path, every[2].path]
+
+
+def test_references_are_one_of_each_group_and_rather_the_keeper(milvus) -> None:
+    views = {f"{n}.jpg": Item(f"cape {n}", sku="L-9", title="Cape") for n in range(4)}
+    index = stage(milvus, drops=[FakeDrop("lunar__one", views).rows], fingerprint=FINGERPRINT, dim=DIM, now=NOW)
+    publish(milvus, index, now=NOW)
+    first, *_, last = (views[f"{n}.jpg"].content_id for n in range(4))
+    finder = MilvusReferenceFinder(milvus, ENCODER, copies=Copies({first: "g", last: "g"}, frozenset({last})))
+    kept = ["1.jpg", "2.jpg", "3.jpg"]
+    assert [hit.path for hit in finder.by_sku("L-9", product_line=None, limit=3)] == kept
+    sought = finder.by_text("cape", product_line="lunar", min_score=None, limit=12)
+    shown = finder.views("L-9", product_line=None, text="cape", image=None, limit=12)
+    assert sorted(hit.path for hit in sought) == sorted(hit.path for hit in shown) == kept
