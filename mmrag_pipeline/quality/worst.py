@@ -31,7 +31,7 @@ def worst_sheet(
     for query, ndcg in worst:
         if query not in right:
             continue
-        cards.append(_card(right[query], load, caption=query, note=f"was asked for; nDCG@10 {ndcg:.2f}"))
+        cards.append(_card(right[query], load, caption=query, note=f"asked for; nDCG {ndcg:.2f}"))
         first = list(answers.get(query, ()))[:ANSWERS]
         for rank, item in enumerate(first, 1):
             given = grades.get(query, {}).get(item.content_id, 0)
