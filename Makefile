@@ -32,7 +32,7 @@ test: install ## The test suite
 test-all: install ## The test suite with the slow tests
 	$(BIN)/python -m pytest $(AT_ONCE)
 
-e2e: install ## Play the story and the faults on a live Dagster and a real Milvus server
+e2e: install ## Play the story and the faults on a live Dagster and a real Milvus server (LIVE_DAGSTER_STORAGE=postgres: on PostgreSQL)
 	$(BIN)/python -m mmrag_pipeline_tests.e2e
 
 docs: install ## Build docs/ into build/docs

@@ -19,7 +19,8 @@ from benchmarks.options import Options
 
 WORKLOADS = (
     "image_path", "embed_folder", "roofline", "nightly", "memory",
-    "index_load", "index_search", "index_reconcile", "orchestration", "campaigns", "first_run", "gpu",
+    "index_load", "index_search", "index_reconcile", "drop_sensor", "library_night", "orchestration", "campaigns",
+    "first_run", "gpu",
 )  # fmt: skip
 DATA = "MMRAG_BENCH_DATA"
 

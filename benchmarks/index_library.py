@@ -47,6 +47,7 @@ class Library:
     root: Path
     rows: int
     fingerprint: str
+    keys: tuple[Drop, ...] = DROPS
 
     def drops(self) -> list[DropRows]:
         """As the pipeline reads them: manifests now, vectors when they are asked for."""
@@ -54,12 +55,12 @@ class Library:
         manifests, embeddings = ManifestStore(store), EmbeddingStore(store)
         return [
             DropRows(drop, manifests.read(drop.key), partial(embeddings.batches, self.fingerprint, drop.key))
-            for drop in DROPS
+            for drop in self.keys
         ]
 
     def files(self) -> Iterator[tuple[Path, list[Path]]]:
         """The same as plain files, for the peers: the manifest and the parts of the vectors of each drop."""
-        for drop in DROPS:
+        for drop in self.keys:
             parts = self.root / "embeddings" / self.fingerprint / drop.key
             yield self.root / "manifests" / f"{drop.key}.parquet", sorted(parts.glob("part-*.parquet"))
 
@@ -80,9 +81,9 @@ class Library:
         return _unit(vectors + 0.3 * _unit(noise))
 
 
-def make(data: Path, rows: int, *, fingerprint: str = FINGERPRINT) -> Library:
+def make(data: Path, rows: int, *, fingerprint: str = FINGERPRINT, drops: int = len(DROPS)) -> Library:
     """A library of this many rows; made once."""
-    library = Library(data / f"index-{rows}-{fingerprint}", rows, fingerprint)
+    library = _library(data, rows, fingerprint, drops, "")
     _write(library, changed=False)
     return library
 
@@ -92,11 +93,18 @@ def changes(rows: int) -> tuple[int, int]:
     return 3 * int(rows * _NEW + 1e-9), int(rows * _GONE + 1e-9)
 
 
-def make_changed(data: Path, rows: int, *, fingerprint: str = FINGERPRINT) -> Library:
+def make_changed(data: Path, rows: int, *, fingerprint: str = FINGERPRINT, drops: int = len(DROPS)) -> Library:
     """The same library a night later: 0.25% with another title, 0.25% with other bytes, 0.25% new and 0.25% gone."""
-    library = Library(data / f"index-{rows}-{fingerprint}-changed", rows, fingerprint)
+    library = _library(data, rows, fingerprint, drops, "-changed")
     _write(library, changed=True)
     return library
+
+
+def _library(data: Path, rows: int, fingerprint: str, drops: int, state: str) -> Library:
+    if drops == len(DROPS):
+        return Library(data / f"index-{rows}-{fingerprint}{state}", rows, fingerprint)
+    keys = sorted(Drop(PRODUCT_LINES[number % len(PRODUCT_LINES)], f"d{number:05d}") for number in range(drops))
+    return Library(data / f"index-{rows}-in-{drops}-{fingerprint}{state}", rows, fingerprint, tuple(keys))
 
 
 def _write(library: Library, *, changed: bool) -> None:
@@ -104,16 +112,17 @@ def _write(library: Library, *, changed: bool) -> None:
     if done.exists():
         return
     store = Store(library.root)
-    if library.rows % len(DROPS):
-        raise ValueError(f"{library.rows} rows don't spread over {len(DROPS)} drops")
-    each = library.rows // len(DROPS)
+    if library.rows % len(library.keys):
+        raise ValueError(f"{library.rows} rows don't spread over {len(library.keys)} drops")
+    each = library.rows // len(library.keys)
     ids, vectors, witness = [], [], {}
-    for number, drop in enumerate(DROPS):
+    for number, drop in enumerate(library.keys):
         numbers, salts, titles = _state(number * each, each, number, changed=changed)
         ManifestStore(store).write(drop.key, _manifest(drop, numbers, salts, titles))
         unit = _vectors(numbers, salts)
         _embed(store, library.fingerprint, drop, [*map(_content_id, numbers, salts)], unit)
-        kept = slice(each // 2, each // 2 + min(each // 4, SAMPLE // len(DROPS)))  # see _state: what never changes
+        sampled = min(each // 4, max(1, SAMPLE // len(library.keys)))
+        kept = slice(each // 2, each // 2 + sampled)  # see _state: what never changes
         ids += [media_id(drop.key, _path(at), None) for at in numbers[kept]]
         vectors.append(unit[kept])
         witness = {"witness": media_id(drop.key, _path(numbers[-1]), None), "witness_vector": unit[-1]}

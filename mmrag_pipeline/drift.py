@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmrag_pipeline.embedding.store import EmbeddingStore, content_hash
+from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.library import Drop, MediaLibrary
 from mmrag_pipeline.media.listing import Entry
@@ -55,13 +55,11 @@ def find_drift(
             yield Drift(drop, "was never scanned")
         elif not is_current(library, drop, manifest, limits=limits, entries=entries):
             yield Drift(drop, "has other files than its manifest says")
-        elif not _is_embedded(embeddings, fingerprint, drop, manifest):
+        elif not (fingerprint and is_embedded(embeddings, fingerprint, drop.key, manifest)):
             yield Drift(drop, "has no vectors, or other ones than its manifest says")
 
 
-def _is_embedded(embeddings: EmbeddingStore, fingerprint: str | None, drop: Drop, manifest: pa.Table) -> bool:
-    summary = embeddings.summary(fingerprint, drop.key) if fingerprint else None
-    if summary is None:
-        return False
-    content_ids = sorted(manifest.filter(pc.equal(manifest["status"], "ok"))["content_id"].to_pylist())
-    return summary.content_hash == content_hash(content_ids) and embeddings.is_whole(summary)
+def is_embedded(embeddings: EmbeddingStore, fingerprint: str, drop: str, manifest: pa.Table) -> bool:
+    """Whether the drop's vectors are those of its manifest."""
+    ok = manifest["content_id"].filter(pc.equal(manifest["status"], "ok"))
+    return embeddings.holds(fingerprint, drop, sorted(ok.to_pylist()))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, Json, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mmrag_pipeline.errors import UserError
@@ -162,6 +162,11 @@ class Settings(BaseSettings):
     autostart: bool = Field(
         False,
         description="Start the sensor and the schedules with the deployment instead of by hand in the UI.",
+    )
+    pods: Json[dict[str, dict[str, Any]]] | None = Field(
+        None,
+        description='What runs of a job need on Kubernetes besides, a GPU for example: JSON, {"<job>": <value of the '
+        "tag dagster-k8s/config>}; see deploy/kubernetes.",
     )
 
     @field_validator("milvus_uri", "milvus_import", "gemini_base_url", "dagster_url")

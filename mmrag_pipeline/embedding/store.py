@@ -81,6 +81,11 @@ class EmbeddingStore:
         except FileNotFoundError:
             return None
 
+    def holds(self, fingerprint: str, drop: str, content_ids: Sequence[str]) -> bool:
+        """Whether the drop's vectors are those of exactly these contents (sorted) and all there."""
+        summary = self.summary(fingerprint, drop)
+        return summary is not None and summary.content_hash == content_hash(content_ids) and self.is_whole(summary)
+
     def batches(self, fingerprint: str, drop: str, *, rows: int = 2000) -> Iterator[pa.RecordBatch]:
         """The drop's vectors in order of content id; nothing when it is not embedded.
 

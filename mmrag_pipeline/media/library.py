@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from upath import UPath
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.listing import Entry, StoreError, is_folder, list_entries, list_folders, no_answer
-from mmrag_pipeline.store import open_root
+from mmrag_pipeline.store import is_local, open_root
 
 _HALF = r"[a-z0-9][a-z0-9-]*"
 _KEY = re.compile(rf"({_HALF})__({_HALF})")
@@ -58,9 +59,10 @@ class MediaLibrary:
 
     def __init__(self, root: str):
         self.root = open_root(root, setting="MMRAG_MEDIA")
+        self._local = os.fspath(self.root) if is_local(self.root) else None
 
     def folder(self, drop: Drop) -> UPath:
-        return self.root / drop.product_line / drop.name
+        return self.root.joinpath(drop.product_line, drop.name)
 
     def drops(self) -> DropListing:
         """All drops, sorted by key.
@@ -127,7 +129,8 @@ class MediaLibrary:
         Raises:
             UserError: the drop's folder is missing or unreadable.
         """
-        folder = self.folder(drop)
+        # A path object for each of 10,000 drops costs the sensor a third of its tick.
+        folder = os.path.join(self._local, drop.product_line, drop.name) if self._local else self.folder(drop)
         try:
             return list_entries(folder)
         except StoreError as error:

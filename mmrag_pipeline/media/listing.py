@@ -42,14 +42,14 @@ class Entry(NamedTuple):
     """Links, never followed here, and folders are only known locally."""
 
 
-def list_entries(folder: UPath) -> list[Entry]:
-    """Everything under `folder`, sorted by path; pipes and sockets count as files.
+def list_entries(folder: UPath | str) -> list[Entry]:
+    """Everything under `folder`, a string where it is local, sorted by path; pipes and sockets count as files.
 
     Raises:
         FileNotFoundError: there is no such folder.
         OSError: it can't be listed, or not all of it.
     """
-    if is_local(folder):
+    if isinstance(folder, str) or is_local(folder):
         found = _local_entries(os.fspath(folder))
     else:
         with store_errors():

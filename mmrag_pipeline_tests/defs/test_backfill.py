@@ -13,6 +13,8 @@ from mmrag_pipeline.cli import app
 from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.defs.ingest import each_drop
 from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.find import find
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.store import Store
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
@@ -118,6 +120,36 @@ def test_vectors_that_are_wrong_keep_only_their_own_drop_from_the_index(
         assert statuses("drop_vectors") == (set(KEYS[1:3]), {KEYS[0]})
 
 
+def test_what_does_not_answer_is_asked_again_and_only_that(pipeline: Pipeline) -> None:
+    asked: list[str] = []
+
+    @dg.asset(
+        partitions_def=media_drops,
+        backfill_policy=each_drop.in_portions(),
+        retry_policy=dg.RetryPolicy(max_retries=1),
+    )
+    def drop_manifest(context):
+        def work(key: str) -> dict[str, int]:
+            asked.append(key)
+            if key == KEYS[2] or (key == KEYS[1] and asked.count(key) == 1):
+                raise Unavailable(f"{key} does not answer")
+            return {"rows": 1}
+
+        yield from each_drop.for_each_drop(context, work)
+
+    tags = {"dagster/asset_partition_range_start": KEYS[0], "dagster/asset_partition_range_end": KEYS[2]}
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions(media_drops.name, KEYS[:3])
+        job = dg.Definitions(
+            assets=[drop_manifest], executor=dg.in_process_executor
+        ).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+        assert instance.get_materialized_partitions(drop_manifest.key) == set(KEYS[:2])
+    assert asked == [*KEYS[:3], KEYS[1], KEYS[2]]
+    (failure,) = (event.step_failure_data for event in result.all_events if event.is_step_failure)
+    assert each_drop.failures_in(failure.user_failure_data.metadata) == {KEYS[2]: f"{KEYS[2]} does not answer"}
+
+
 def test_portions_are_bounded_and_follow_dagster_s_order(pipeline: Pipeline) -> None:
     with DagsterRuns(pipeline.settings) as dagster:
         dagster.add_drops(reversed(KEYS))
@@ -150,8 +182,6 @@ def test_the_command_says_what_it_did_and_what_it_does_not_find(pipeline: Pipeli
 
 def test_an_older_listing_never_replaces_a_newer_manifest(pipeline: Pipeline) -> None:
     """A run of one drop and one of a range that holds it are not kept apart by the run queue."""
-    from mmrag_pipeline.errors import Unavailable
-
     manifests = ManifestStore(Store(pipeline.settings.store))
     pipeline.deliver(KEYS[0], {"a.png": COLOURS["red"]})
     pipeline.index()
@@ -164,3 +194,35 @@ def test_an_older_listing_never_replaces_a_newer_manifest(pipeline: Pipeline) ->
         with pytest.raises(Unavailable, match="scanned by another run"):
             manifests.replace(KEYS[0], previous, older)
     assert newer is not None and newer.equals(manifests.find(KEYS[0]), check_metadata=True)
+
+
+@pytest.mark.slow
+def test_another_model_is_embedded_beside_the_live_one_and_swapped_in_at_the_end(
+    pipeline: Pipeline, small_clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in KEYS[:3]:
+        pipeline.deliver(key, {f"{key}.png": (40 * KEYS.index(key), 90, 200), "red.png": COLOURS["red"]})
+    pipeline.ingest()
+    old, before = pipeline.settings, pipeline.status().live
+    found = [hit.path for hit in find(old, text="something red").hits]
+    assert found
+    monkeypatch.setenv("MMRAG_CLIP_MODEL", small_clip)
+    new = pipeline.settings
+    for number, key in enumerate(KEYS[:3]):
+        if number == 2:  # a night in between publishes no part of it
+            with pytest.raises(UserError, match=f"no vector of model .*{KEYS[2]}|materialise clip_embeddings"):
+                pipeline.run("nightly_reindex")
+        with DagsterRuns(new) as dagster:
+            dagster.run("ingest_drop", key, only=["drop_manifest", "clip_embeddings"])
+        assert [hit.path for hit in find(old, text="something red").hits] == found
+        with pytest.raises(UserError, match="model"):
+            find(new, text="something red")
+        assert pipeline.status().live == before
+
+    published = pipeline.run("nightly_reindex").metadata["media_index"]
+    after = pipeline.status()
+    assert published["previous"] == before.collection and after.in_sync
+    assert (after.live.rows, after.live.fingerprint) == (before.rows, after.fingerprint) != (6, before.fingerprint)
+    assert len(find(new, text="something red").hits) == len(found)
+    with pytest.raises(UserError, match="model"):
+        find(old, text="something red")

@@ -84,6 +84,16 @@ def test_many_drops_come_in_portions_and_none_is_forgotten(ticker: Ticker) -> No
     assert len({key for portion in portions for key in portion}) == 60
 
 
+def test_a_long_cursor_is_packed_and_forgets_nothing(ticker: Ticker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(25):
+        deliver(ticker.root, "lunar", f"drop-{number:02d}")
+    monkeypatch.setattr(sensors, "PLAIN_CURSOR", 100)
+    assert len(ticker.keys()) == 25
+    assert str(ticker.cursor).startswith("zlib:") and len(str(ticker.cursor)) < 25 * 25
+    deliver(ticker.root, "lunar", "drop-07", "b.jpg")
+    assert ticker.keys() == ["lunar__drop-07"] and ticker.keys() == []
+
+
 def test_a_slow_library_is_looked_at_in_turns(ticker: Ticker, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         deliver(ticker.root, "lunar", f"d{number}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator  # what the daemon goes by
 
@@ -16,6 +18,7 @@ from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.defs.index import assets
 from mmrag_pipeline.defs.index.handover import take_over
+from mmrag_pipeline.defs.ingest.schedules import find_drifted
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_ids
@@ -119,6 +122,82 @@ def test_publishing_takes_along_what_was_ingested_after_staging(pipeline: Pipeli
     assert published["collection"] == staged["staged_media_index"]["collection"] and published["swapped"]
     assert (published["late_upserted"], published["late_deleted"], published["rows"]) == (1, 1, 4)
     assert pipeline.status().in_sync
+
+
+BAGS = "bags__2026-09"
+
+
+def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0) -> list[str]:
+    """What the schedule requests at the next two o'clock."""
+    loaded = defs()
+    with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
+        at = datetime(2026, 11, 28, 2, tzinfo=UTC)
+        library = loaded.resources["media_library"].model_copy(update={"quiet_s": quiet_s})
+        with dg.build_schedule_context(instance=instance, scheduled_execution_time=at) as context:
+            asked = find_drifted(
+                context,
+                media_library=library,
+                store=loaded.resources["store"],
+                clip_encoder=loaded.resources["clip_encoder"],
+            )
+        known = instance.get_dynamic_partitions("media_drops")
+    if isinstance(asked, dg.SkipReason):
+        return []
+    keys = [request.partition_key for request in asked]
+    assert set(keys) <= set(known) and len({request.run_key for request in asked}) == len(keys)
+    return keys
+
+
+@pytest.mark.slow
+def test_the_night_asks_for_what_the_sensor_missed_and_for_what_failed(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(BAGS, {"red.png": COLOURS["red"]})
+    pipeline.deliver("shoes__2026-09", {"blue.png": COLOURS["blue"]})
+    pipeline.ingest()
+    assert asked_for_tonight(pipeline) == []
+    pipeline.deliver(DROP, {"late.png": (9, 9, 9)})  # the sensor was off
+    with DagsterRuns(pipeline.settings) as runs:  # what is left by a run that was killed, or ended its retries
+        pipeline.deliver(BAGS, {"grey.png": COLOURS["grey"]})
+        runs.run("ingest_drop", BAGS, only=["drop_manifest"])
+    shutil.rmtree(next((pipeline.root / "store").glob("embeddings/*/shoes__2026-09")))
+    pipeline.deliver("home__2026-09", {"new.png": (1, 2, 3)})
+    asked = asked_for_tonight(pipeline)
+    assert asked == [BAGS, "home__2026-09", DROP, "shoes__2026-09"]
+    assert asked_for_tonight(pipeline, quiet_s=3600) == []  # all of it was delivered just now
+    for key in asked:
+        pipeline.run("ingest_drop", key)
+    assert asked_for_tonight(pipeline) == [] and pipeline.status().in_sync
+
+
+@pytest.mark.slow
+def test_one_drop_whose_ingest_failed_keeps_no_other_from_being_published(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(BAGS, {"red.png": COLOURS["red"]})
+    pipeline.ingest()
+    pipeline.deliver(BAGS, {"grey.png": (9, 9, 9)})
+    with DagsterRuns(pipeline.settings) as runs:
+        runs.run("ingest_drop", BAGS, only=["drop_manifest"])
+    shutil.rmtree(next((pipeline.root / "store").glob(f"embeddings/*/{DROP}")))  # what is live is taken from there
+    rebuild = {"ops": {"staged_media_index": {"config": {"mode": "rebuild"}}}}
+    outcome = pipeline.run("nightly_reindex", config=rebuild).metadata
+    assert outcome["staged_media_index"]["left_out"] == 1 and outcome["media_index"]["swapped"]
+    assert pipeline.status().live.rows == 5
+    with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
+        check = dg.AssetCheckKey(dg.AssetKey("staged_media_index"), "complete")
+        (said,) = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+        verdict = said.event.dagster_event.asset_check_evaluation_data
+    assert (
+        not verdict.passed and f"1 pictures of 1 drops have no vector and are left out: {BAGS}" in verdict.description
+    )
+
+    with DagsterRuns(pipeline.settings) as runs:
+        runs.run("nightly_reindex", config=rebuild, only=["staged_media_index"])
+        runs.run("ingest_drop", BAGS)  # ready between staging and publishing
+        assert runs.run("nightly_reindex", only=["media_index"]).metadata["media_index"]["late_upserted"] == 1
+        runs.run("ingest_drop", DROP)
+    assert pipeline.status().in_sync and pipeline.status().live.rows == 6
 
 
 def test_nothing_ingested_is_one_sentence(pipeline: Pipeline) -> None:

@@ -61,7 +61,8 @@ def test_without_golden_queries_titles_are_asked_and_it_is_said(pipeline: Pipeli
     before = tree(pipeline.root / "store")
     again = pipeline.run("nightly_reindex").metadata["retrieval_quality"]
     passed, said, found = checks_of(pipeline)["health"]
-    assert not passed and found["pictures"] == len(COLOURS) and "small: ask for a larger file" in said
+    assert not passed and found["pictures"] == len(COLOURS) and "all are indexed" in said
+    assert "small: ask for a larger file" in found["what_to_do"]
     assert (again["measured_now"], again["ndcg10"]) == (False, measured["ndcg10"])
     assert tree(pipeline.root / "store") == before
 
@@ -87,7 +88,8 @@ def test_vectors_that_moved_are_a_warning_that_says_what_to_do(
     pipeline.run("nightly_reindex")
     passed, said, numbers = checks_of(pipeline)["embedding_drift"]
     assert not passed and numbers["cosine_least"] < -0.99
-    assert f"embeddings/{encoder.fingerprint}" in said and "mode rebuild" in said
+    to_do = numbers["what_to_do"]
+    assert encoder.fingerprint in to_do and "mode rebuild" in to_do and "changed what the model makes" in said
 
 
 def test_copies_are_counted_among_the_answers_and_left_out_of_a_search(pipeline: Pipeline) -> None:

@@ -17,6 +17,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from mmrag_pipeline_tests.integration.postgres import running_postgres
 from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
 READY_S = 120.0
@@ -43,12 +46,11 @@ class Run:
 class LiveDagster:
     """Processes under one DAGSTER_HOME. Each may be killed and started again."""
 
-    def __init__(self, home: Path, environment: Mapping[str, str]):
+    def __init__(self, home: Path, environment: Mapping[str, str], config: Mapping[str, Any]):
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
-        config = home / "dagster.yaml"
-        if not config.exists():
-            config.write_text((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
+        packaged = yaml.safe_load((resources.files("mmrag_pipeline") / "dagster.yaml").read_text())
+        (home / "dagster.yaml").write_text(yaml.safe_dump(_merged(packaged, config)))
         self._code_port, self._web_port = free_ports(2)
         self._environment = os.environ | environment | {"DAGSTER_HOME": str(home)}
         self._workspace = home / "workspace.yaml"
@@ -65,9 +67,22 @@ class LiveDagster:
 
     def start(self, name: str) -> None:
         """Start one of `code`, `webserver`, `daemon`, `daemon-2`; returns when it answers where it can be asked."""
+        with open(self.home / f"{name}.log", "ab") as log:
+            self._processes[name] = subprocess.Popen(
+                self.command(name),
+                cwd=self.home,
+                env=self.environment(name),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        self._until(name, lambda: self.is_ready(name))
+
+    def command(self, name: str) -> list[str | Path]:
         tools, host = Path(sys.executable).parent, "127.0.0.1"
         code, web, workspace = str(self._code_port), str(self._web_port), self._workspace
-        command: list[str | Path] = {
+        return {
             "code": [
                 tools / "dagster",
                 "code-server",
@@ -82,22 +97,15 @@ class LiveDagster:
             "webserver": [tools / "dagster-webserver", "-h", host, "-p", web, "-w", workspace],
             "daemon": [tools / "dagster-daemon", "run", "-w", workspace],
         }[name.partition("-")[0]]
-        with open(self.home / f"{name}.log", "ab") as log:
-            self._processes[name] = subprocess.Popen(
-                command,
-                cwd=self.home,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
+
+    def environment(self, name: str) -> Mapping[str, str]:
+        return self._environment
+
+    def is_ready(self, name: str) -> bool:
         if name == "code":
-            check = [tools / "dagster", "api", "grpc-health-check", "-p", code]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self._until(name, lambda: subprocess.run(check, env=self._environment, **quiet).returncode == 0)
-        elif name == "webserver":
-            self._until(name, self._serves)
+            check = [Path(sys.executable).parent / "dagster", "api", "grpc-health-check", "-p", str(self._code_port)]
+            return subprocess.run(check, env=self._environment, capture_output=True).returncode == 0
+        return name != "webserver" or self._serves()
 
     def kill(self, name: str) -> None:
         """SIGKILL to the process and everything that it started."""
@@ -305,15 +313,26 @@ class LiveDagster:
 
 
 @contextlib.contextmanager
-def live_dagster(home: Path, environment: Mapping[str, str]) -> Iterator[LiveDagster]:
-    """All three processes, killed on the way out."""
-    dagster = LiveDagster(home, environment)
-    try:
+def live_dagster(
+    home: Path, environment: Mapping[str, str], config: Mapping[str, Any] | None = None
+) -> Iterator[LiveDagster]:
+    """All three processes, killed on the way out. `config` is laid over the packaged dagster.yaml: shorter intervals,
+    another storage. With LIVE_DAGSTER_STORAGE=postgres that is a PostgreSQL of its own.
+    """
+    with contextlib.ExitStack() as stack:
+        if os.environ.get("LIVE_DAGSTER_STORAGE") == "postgres":
+            server = stack.enter_context(running_postgres())
+            environment, config = {**environment, **server.environment}, {**(config or {}), **server.config}
+        dagster = LiveDagster(home, environment, config or {})
+        stack.callback(dagster.stop)
         for name in ("code", "webserver", "daemon"):
             dagster.start(name)
         yield dagster
-    finally:
-        dagster.stop()
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], over[key]) for key in over if isinstance(base.get(key), dict)}
+    return {**base, **over, **both}
 
 
 def _selector(key: str, name: str) -> dict[str, str]:

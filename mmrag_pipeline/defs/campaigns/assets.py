@@ -34,6 +34,7 @@ from mmrag_pipeline.defs.campaigns.retries import fail_without_pictures
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.partitions import campaign_occurrences
+from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.sheet import inline_markdown
 from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore
@@ -322,13 +323,7 @@ def _complete(plan: CampaignPlan, report: PicturesReport) -> dg.AssetCheckResult
     left_over = {name: found[name] for name in LEFT_OVER}
     to_do = "; ".join(LEFT_OVER[name] for name, count in left_over.items() if count)
     reasons = report.reasons | {f"{product.product} is left out: {product.reason}": 1 for product in plan.left_out}
-    return dg.AssetCheckResult(
-        check_name="complete",
-        passed=not to_do,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{to_do.capitalize()}." if to_do else "",
-        metadata={**left_over, "what_to_do": to_do or "nothing", "reasons": dg.MetadataValue.json(reasons)},
-    )
+    return verdict(to_do, {**left_over, "reasons": dg.MetadataValue.json(reasons)}, name="complete")
 
 
 def _require_a_variant(plan: CampaignPlan) -> None:

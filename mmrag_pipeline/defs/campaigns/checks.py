@@ -10,6 +10,7 @@ from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.registry import image_model
 from mmrag_pipeline.defs.partitions import campaign_occurrences
+from mmrag_pipeline.defs.verdict import verdict
 
 MOST_BLOCKED = 0.1
 MOST_OF_A_CAP = 0.8
@@ -45,7 +46,7 @@ def _blocked(report: PicturesReport) -> dg.AssetCheckResult:
         else ""
     )
     numbers = {"blocked": len(blocked), "rate": round(rate, 4), "blocked_variants": [o.name for o in blocked]}
-    return _result("blocked_rate", to_do, numbers)
+    return verdict(to_do, numbers, name="blocked_rate")
 
 
 def _cost(plan: CampaignPlan, report: PicturesReport, ledger: Ledger, caps: Caps, now: datetime) -> dg.AssetCheckResult:
@@ -77,7 +78,7 @@ def _cost(plan: CampaignPlan, report: PicturesReport, ledger: Ledger, caps: Caps
         **{f"used_of_{name}": round(share, 4) for name, share in used.items()},
     }
     asked = report.requests and backend_info(plan.backend).paid
-    return _result("cost", "; ".join(to_do) if asked else "", numbers)
+    return verdict("; ".join(to_do) if asked else "", numbers, name="cost")
 
 
 def _retirement(plan: CampaignPlan, report: PicturesReport, now: datetime) -> dg.AssetCheckResult:
@@ -88,17 +89,7 @@ def _retirement(plan: CampaignPlan, report: PicturesReport, now: datetime) -> dg
     due = soonest is not None and soonest <= (now + RETIRES_WITHIN).date()
     instead = model.successor or "a model that stays"
     to_do = f"set `model` in the brief (or MMRAG_GEMINI_MODEL) to {instead}" if due else ""
-    return _result("model_retirement", to_do, {"model": model.id, "retires": str(soonest or "not announced")})
-
-
-def _result(name: str, to_do: str, numbers: dict[str, object]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=name,
-        passed=not to_do,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{to_do[0].upper()}{to_do[1:]}." if to_do else "",
-        metadata={**numbers, "what_to_do": to_do or "nothing"},
-    )
+    return verdict(to_do, {"model": model.id, "retires": str(soonest or "not announced")}, name="model_retirement")
 
 
 def _share(spent: float, cap: float | None) -> float:

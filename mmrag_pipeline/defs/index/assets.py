@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal
 
 import dagster as dg
@@ -11,7 +12,12 @@ from mmrag_pipeline.defs.index.golden import golden_metadata, golden_result, lib
 from mmrag_pipeline.defs.index.handover import Handover, changed_since, hand_over, manifest_hashes, take_over
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
 from mmrag_pipeline.defs.progress import log_progress
+from mmrag_pipeline.defs.verdict import verdict
+from mmrag_pipeline.drift import is_embedded
+from mmrag_pipeline.embedding.model import Encoder
 from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.index.lacking import without_lacking
+from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.rebuild import CheckResult, DropRows, check_staged, publish, stage
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA
@@ -31,6 +37,20 @@ CHECKS = {
     "recall": "An approximate index finds what exact search finds: recall@10 of catalogue titles at least 0.99.",
     "golden": "Golden queries are answered no worse than by what is live.",
 }
+
+REBUILD = "run nightly_reindex with mode: rebuild"
+TO_DO = {
+    "model": "see what else writes to this Milvus under the same alias, then " + REBUILD,
+    "rows": "let drops that are being ingested end, then " + REBUILD,
+    "ids": "let drops that are being ingested end, then " + REBUILD,
+    "fields": "let drops that are being ingested end, then " + REBUILD,
+    "vectors": REBUILD,
+    "self_search": REBUILD + "; if that does not help, set MMRAG_MILVUS_INDEX to FLAT",
+    "recall": "set MMRAG_MILVUS_INDEX to HNSW, or FLAT, and run nightly_reindex again",
+}
+"""What to do about a check that failed; nothing was published."""
+
+SHOWN_DROPS = 10
 
 
 class StagedMediaIndexConfig(dg.Config):
@@ -57,7 +77,8 @@ class MediaIndexConfig(dg.Config):
     check_specs=[
         dg.AssetCheckSpec(name, asset="staged_media_index", description=description, blocking=True)
         for name, description in CHECKS.items()
-    ],
+    ]
+    + [dg.AssetCheckSpec("complete", asset="staged_media_index", description="Every drop is in it whole.")],
 )
 def staged_media_index(
     context: dg.AssetExecutionContext,
@@ -77,6 +98,7 @@ def staged_media_index(
         manifests = manifest_hashes(opened)
         drops = list(_drops(opened, encoder.fingerprint, manifests))
         with milvus.connect() as connection:
+            drops, left_out = _without_lacking(connection, drops, EmbeddingStore(opened), encoder)
             staged = stage(
                 connection,
                 drops=drops,
@@ -106,13 +128,16 @@ def staged_media_index(
     check_results = [_check_result(name, results) for name in CHECKS if name != "golden"]
     check_results.append(_not_looked_at("golden") if measured is None else golden_result(measured))
     passed = all(result.passed for result in check_results)
-    hand_over(opened, Handover(staged, manifests, passed))
+    check_results.append(_complete(left_out))
+    # A drop that was left out counts as changed since: publishing takes it along if it is ready by then.
+    hand_over(opened, Handover(staged, {key: value for key, value in manifests.items() if key not in left_out}, passed))
     return dg.MaterializeResult(
         metadata={
             "collection": staged.collection,
             "mode": staged.mode,
             "drops": len(drops),
             "rows": staged.rows,
+            "left_out": sum(left_out.values()),
             "upserted": staged.upserted,
             "deleted": staged.deleted,
             "checks_passed": sum(result.passed for result in check_results),
@@ -179,19 +204,54 @@ def _drops(store: Store, fingerprint: str, keys: Iterable[str]) -> Iterator[Drop
         )
 
 
+def _without_lacking(
+    connection: Milvus, drops: list[DropRows], embeddings: EmbeddingStore, encoder: Encoder
+) -> tuple[list[DropRows], dict[str, int]]:
+    """The drops as far as they have vectors, and how many pictures of which have none: one drop whose ingest failed
+    keeps no other from being published. Under another model than the live one nothing may be left out.
+    """
+    live = connection.live()
+    if live is None or not live.fits(fingerprint=encoder.fingerprint, dim=encoder.dim):
+        return drops, {}
+    found, left_out = [], {}
+    for source in drops:
+        if not is_embedded(embeddings, encoder.fingerprint, source.drop.key, source.manifest):
+            source, lacking = without_lacking(source, partial(connection.get, live.name), dim=encoder.dim)
+            if lacking:
+                left_out[source.drop.key] = lacking
+        found.append(source)
+    return found, left_out
+
+
+def _complete(left_out: dict[str, int]) -> dg.AssetCheckResult:
+    named = ", ".join(sorted(left_out)[:SHOWN_DROPS]) + (", ..." if len(left_out) > SHOWN_DROPS else "")
+    pictures, drops = sum(left_out.values()), len(left_out)
+    return verdict(
+        "see why the ingest_drop runs of these drops failed and run them again (mmrag backfill)" if left_out else "",
+        {"left_out": dg.MetadataValue.json(left_out)},
+        name="complete",
+        detail=f"{pictures} pictures of {drops} drops have no vector and are left out: {named}." if left_out else "",
+    )
+
+
 def _check_result(name: str, results: list[CheckResult]) -> dg.AssetCheckResult:
     result = next((result for result in results if result.name == name), None)
     if result is None:
         return _not_looked_at(name)
-    return dg.AssetCheckResult(
-        check_name=name,
-        passed=result.passed,
-        description=result.detail,
-        metadata={"expected": result.expected, "found": result.found},
+    return verdict(
+        "" if result.passed else TO_DO[name],
+        {"expected": result.expected, "found": result.found},
+        name=name,
+        severity=dg.AssetCheckSeverity.ERROR,
+        detail=result.detail,
     )
 
 
 def _not_looked_at(name: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=name, passed=False, description="Not looked at, because an earlier check failed."
+    return verdict(
+        "do what the check that failed says",
+        {},
+        name=name,
+        severity=dg.AssetCheckSeverity.ERROR,
+        detail="Not looked at, because an earlier check failed.",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.quality.check import GoldenCheck
 from mmrag_pipeline.quality.figures import LABELS
 from mmrag_pipeline.quality.summary import Summary
@@ -44,7 +45,17 @@ def golden_result(check: GoldenCheck) -> dg.AssetCheckResult:
         )
     if check.strata:
         metadata["strata"] = strata_table(check.strata)
-    return dg.AssetCheckResult(check_name="golden", passed=check.passed, description=check.sentence, metadata=metadata)
+    to_do = (
+        "see which queries lost most and what changed since; to publish it all the same run nightly_reindex with "
+        "allow_worse_search: true"
+    )
+    return verdict(
+        "" if check.passed else to_do,
+        metadata,
+        name="golden",
+        severity=dg.AssetCheckSeverity.ERROR,
+        detail=check.sentence,
+    )
 
 
 def strata_table(strata: Sequence[Summary]) -> dg.TableMetadataValue:

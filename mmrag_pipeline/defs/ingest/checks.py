@@ -1,6 +1,7 @@
 """Is what was ingested sound? Blocking where going on would spread the fault, a warning where people should look."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 from mmrag_pipeline.defs.ingest.assets import clip_embeddings, drop_manifest
 from mmrag_pipeline.defs.ingest.each_drop import CheckEvents, check_each_drop
 from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.resources import ClipEncoderResource, StoreResource
@@ -30,13 +32,11 @@ def _quarantine_rate(manifest: pa.Table) -> dg.AssetCheckResult:
     files = len(pc.unique(manifest.filter(pc.not_equal(manifest["status"], "ignored"))["path"]))
     rate = bad.num_rows / files if files else 0.0
     listed = [dg.TableRecord(record) for record in bad.select(["path", "reason", "detail"]).to_pylist()[:50]]
-    return dg.AssetCheckResult(
-        passed=rate <= QUARANTINE_RATE,
-        severity=dg.AssetCheckSeverity.WARN,
-        description="" if rate <= QUARANTINE_RATE else "Ask whoever delivered the drop for the files listed below.",
-        metadata={"rate": rate, "quarantined": bad.num_rows, "files": files}
-        | ({"quarantine": dg.MetadataValue.table(listed)} if listed else {}),
-    )
+    metadata: dict[str, Any] = {"rate": rate, "quarantined": bad.num_rows, "files": files}
+    if listed:
+        metadata["quarantine"] = dg.MetadataValue.table(listed)
+    to_do = "ask whoever delivered the drop for the files listed below" if rate > QUARANTINE_RATE else ""
+    return verdict(to_do, metadata)
 
 
 @dg.asset_check(asset=clip_embeddings, partitions_def=media_drops, blocking=True)
@@ -61,16 +61,10 @@ def _complete(manifest: pa.Table, vectors: Iterable[pa.RecordBatch]) -> dg.Asset
         stored.update(batch["content_id"].to_pylist())
         bad_norms += _not_unit(batch["embedding"])
     passed = stored == wanted and bad_norms == 0
-    return dg.AssetCheckResult(
-        passed=passed,
-        description=""
-        if passed
-        else "Delete the drop's folder under embeddings/ and materialise clip_embeddings again.",
-        metadata={
-            "missing": len(wanted - stored),
-            "surplus": len(stored - wanted),
-            "not_unit_norm": bad_norms,
-        },
+    return verdict(
+        "" if passed else "delete the drop's folder under embeddings/ and materialise clip_embeddings again",
+        {"missing": len(wanted - stored), "surplus": len(stored - wanted), "not_unit_norm": bad_norms},
+        severity=dg.AssetCheckSeverity.ERROR,
     )
 
 

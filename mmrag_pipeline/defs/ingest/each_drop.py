@@ -19,8 +19,14 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 # Private, and the only way to say "this step is done, and I have reported its materialisations myself". pyproject.toml
 # keeps Dagster below 1.14, and test_backfill.py fails where it no longer works.
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as REPORTED
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
 from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import Unavailable, UserError
 
 DROPS_A_RUN = 8
@@ -114,6 +120,18 @@ def failures_in(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, str]:
     """Sentences by drop, from the metadata of a failure of this module; empty for another failure's."""
     listed = metadata.get(FAILED)
     return dict(listed.value) if listed is not None else {}  # type: ignore[arg-type]
+
+
+def partitions_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """The partitions of a run: one, the drops of a range, or an empty name where it has none."""
+    if ASSET_PARTITION_RANGE_START_TAG not in run.tags:
+        return [run.tags.get(PARTITION_NAME_TAG, "")]
+    drops = list(instance.get_dynamic_partitions(media_drops.name))
+    ends = run.tags[ASSET_PARTITION_RANGE_START_TAG], run.tags[ASSET_PARTITION_RANGE_END_TAG]
+    if not set(ends) <= set(drops):
+        return []  # removed since
+    first, last = map(drops.index, ends)
+    return drops[first : last + 1]
 
 
 @dataclass

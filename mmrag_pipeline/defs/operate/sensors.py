@@ -11,16 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from mmrag_pipeline.alerts import Alert, Incidents, post
 from mmrag_pipeline.defs.index.assets import media_index
-from mmrag_pipeline.defs.ingest.each_drop import failures_in
-from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.defs.ingest.each_drop import failures_in, partitions_of
 from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.settings import Settings, load_settings
 
@@ -89,7 +84,7 @@ def _about_run(
     instance: dg.DagsterInstance, run: dg.DagsterRun, incidents: Incidents, settings: Settings, now: datetime
 ) -> Iterator[Alert]:
     if run.status == dg.DagsterRunStatus.SUCCESS:
-        for partition in _partitions(instance, run):
+        for partition in partitions_of(instance, run):
             incidents.succeeded(run.job_name, partition)
     elif run.tags.get(WILL_RETRY) != "true":
         for partition, sentence in _why_failed(instance, run).items():
@@ -100,18 +95,6 @@ def _about_run(
                     action=f"What is live stays as it is. What to do: {RUNBOOK}.",
                     link=_link(settings, run.run_id),
                 )
-
-
-def _partitions(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
-    """Those of the run: one, the drops of a range, or an empty name."""
-    if ASSET_PARTITION_RANGE_START_TAG not in run.tags:
-        return [run.tags.get(PARTITION_NAME_TAG, "")]
-    drops = list(instance.get_dynamic_partitions(media_drops.name))
-    ends = run.tags[ASSET_PARTITION_RANGE_START_TAG], run.tags[ASSET_PARTITION_RANGE_END_TAG]
-    if not set(ends) <= set(drops):
-        return []  # removed since
-    first, last = map(drops.index, ends)
-    return drops[first : last + 1]
 
 
 def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:

@@ -7,6 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from mmrag_pipeline.defs.index.golden import strata_table
+from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.embedding.drift import LEAST_COSINE
 from mmrag_pipeline.index.ann_recall import LEAST_RECALL
 from mmrag_pipeline.media.health import TO_DO, Concern
@@ -15,7 +16,6 @@ from mmrag_pipeline.quality.health import count_concerns
 from mmrag_pipeline.quality.measurement import Measurement
 from mmrag_pipeline.quality.weak import WEAK
 
-_WARN = dg.AssetCheckSeverity.WARN
 _NAMED = 50
 
 
@@ -46,51 +46,44 @@ def measurement_metadata(measurement: Measurement) -> dict[str, Any]:
 
 
 def recall_result(measurement: Measurement) -> dg.AssetCheckResult:
+    to_do = ""
     if not measurement.recalls:
         said = "There is nothing to ask for: set MMRAG_GOLDEN, or give pictures titles in the catalogue."
     elif measurement.recall_passed:
         said = "The index finds what exact search finds."
     else:
-        said = (
-            f"Recall@10 is under {LEAST_RECALL} where the table says so: set MMRAG_MILVUS_INDEX to FLAT, or to another "
-            f"index, and run nightly_reindex."
-        )
+        said = f"Recall@10 is under {LEAST_RECALL} where the table says so."
+        to_do = "set MMRAG_MILVUS_INDEX to FLAT, or to another index, and run nightly_reindex"
     table = [
         dg.TableRecord({"among": each.product_line or "all", "k": each.k, "recall": round(each.share, 4)})
         for each in measurement.recalls
     ]
-    return dg.AssetCheckResult(
-        check_name="ann_recall",
-        passed=measurement.recall_passed,
-        severity=_WARN,
-        description=said,
-        metadata={"recall": dg.MetadataValue.table(table)} if table else {},
-    )
+    metadata = {"recall": dg.MetadataValue.table(table)} if table else {}
+    return verdict(to_do, metadata, name="ann_recall", detail=said)
 
 
 def drift_result(measurement: Measurement) -> dg.AssetCheckResult:
     drift = measurement.drift
     if drift is None:
-        return dg.AssetCheckResult(
-            check_name="embedding_drift", passed=True, severity=_WARN, description="There is no picture to embed anew."
-        )
+        return verdict("", {}, name="embedding_drift", detail="There is no picture to embed anew.")
     said = f"{drift.pictures} pictures embedded anew: cosine to what is stored {drift.least:.4f} and more."
+    to_do = ""
     if not drift.passed:
-        said += (
-            f" That is under {LEAST_COSINE} ({drift.furthest}): a library or processor changed what the model makes. "
-            f"Delete embeddings/{measurement.fingerprint} in the store, materialise clip_embeddings for all drops, and "
-            "run nightly_reindex with mode rebuild."
+        said += f" Under {LEAST_COSINE} ({drift.furthest}) a library or processor changed what the model makes."
+        to_do = (
+            f"delete embeddings/{measurement.fingerprint} in the store, materialise clip_embeddings for all drops, and "
+            f"run nightly_reindex with mode rebuild"
         )
     if drift.unread:
         said += f" {len(drift.unread)} drops could not be read."
-    return dg.AssetCheckResult(
-        check_name="embedding_drift",
-        passed=drift.passed,
-        severity=_WARN,
-        description=said,
-        metadata={"cosine_mean": drift.mean, "cosine_least": drift.least, "furthest": drift.furthest}
-        | ({"unread": dg.MetadataValue.json(list(drift.unread))} if drift.unread else {}),
-    )
+    metadata: dict[str, Any] = {
+        "cosine_mean": drift.mean,
+        "cosine_least": drift.least,
+        "furthest": drift.furthest,
+    }
+    if drift.unread:
+        metadata["unread"] = dg.MetadataValue.json(list(drift.unread))
+    return verdict(to_do, metadata, name="embedding_drift", detail=said)
 
 
 def health_metadata(tables: Mapping[str, pa.Table], anew: Sequence[str]) -> dict[str, Any]:
@@ -109,18 +102,16 @@ def health_result(tables: Mapping[str, pa.Table]) -> dg.AssetCheckResult:
     """A warning that names up to `_NAMED` pictures, and says what to do about each concern that there is."""
     found = [(drop, row) for drop, table in sorted(tables.items()) for row in table.to_pylist() if row["concerns"]]
     concerns = [concern for concern in Concern if any(concern.value in row["concerns"] for _, row in found)]
-    to_do = " ".join(f"{concern.value}: {TO_DO[concern]}." for concern in concerns)
+    to_do = "; ".join(f"{concern.value}: {TO_DO[concern]}" for concern in concerns)
     records = [
         dg.TableRecord({"picture": f"{drop}/{row['path']}", "concerns": ", ".join(row["concerns"])})
         for drop, row in found[:_NAMED]
     ]
-    return dg.AssetCheckResult(
-        check_name="health",
-        passed=not found,
-        severity=_WARN,
-        description=f"{len(found)} pictures to look at; all are indexed. {to_do}" if found else "",
-        metadata={"pictures": len(found)} | ({"look_at": dg.MetadataValue.table(records)} if records else {}),
-    )
+    metadata: dict[str, Any] = {"pictures": len(found)}
+    if records:
+        metadata["look_at"] = dg.MetadataValue.table(records)
+    said = f"{len(found)} pictures to look at; all are indexed." if found else ""
+    return verdict(to_do, metadata, name="health", detail=said)
 
 
 def _queries_are(labels: str) -> str:
