@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     ready_marker: bool = Field(
         False, description="Wait for a file _READY at the top of each drop instead of a quiet time."
     )
+    sensor_interval_s: int = Field(
+        30, ge=1, description="Seconds between two looks at the library for drops, and at Dagster for what to alert of."
+    )
     vanished_grace_h: float = Field(
         72.0, ge=0, description="Hours that a drop whose folder is gone stays in the index before it is removed."
     )
@@ -155,7 +158,9 @@ class Settings(BaseSettings):
     nightly_cron: str = Field("0 2 * * *", description="When the nightly reindex runs.")
     timezone: str = Field("UTC", description="IANA timezone of the nightly reindex.")
     alert_webhook: SecretStr | None = Field(
-        None, description="Slack-compatible webhook that is told of failed runs and an old index; default: the log."
+        None,
+        description="Slack-compatible webhook that is told of failed runs, failing sensors and an old index; default: "
+        "the log.",
     )
     alert_stale_h: float = Field(36.0, gt=0, description="Hours without a published index before that is an incident.")
     dagster_url: str | None = Field(None, description="Address of the Dagster UI, for the links in alerts.")

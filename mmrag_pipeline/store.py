@@ -9,10 +9,12 @@ sees half of one. Object stores publish an object only when it is complete, so t
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -69,12 +71,21 @@ class Store:
 
 
 def write_bytes(path: UPath, data: bytes | pa.Buffer) -> None:
-    """Write `data` so that `path` is either the old file or the whole new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `data` so that `path` is either the old file or the whole new one, also after a crash.
+
+    Raises:
+        UserError: the disk is full; the old file is there.
+    """
     if not is_local(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data if isinstance(data, bytes) else data.to_pybytes())
         return
-    target = os.fspath(path)
+    with full_disk_as_sentence(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(os.fspath(path), data)
+
+
+def _replace(target: str, data: bytes | pa.Buffer) -> None:
     folder, name = os.path.split(target)
     sweep_abandoned(folder, ending=f"-{name}")
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{_HOST}-{os.getpid()}-{name}")
@@ -88,7 +99,21 @@ def write_bytes(path: UPath, data: bytes | pa.Buffer) -> None:
         if os.path.exists(temporary):
             os.unlink(temporary)
         raise
-    _sync_folder(os.path.dirname(target))
+    _sync_folder(folder)
+
+
+@contextlib.contextmanager
+def full_disk_as_sentence(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Not `Unavailable`: tried again for a quarter of an hour, nobody would be told before that."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"no space is left to write {os.fspath(path)}: make room on its disk or raise the quota, then run it "
+            f"again; what was there before is whole."
+        ) from error
 
 
 def write_json(path: UPath, value: Any) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mmrag_pipeline.settings import PREFIX
+from mmrag_pipeline_tests.integration.small_disk import NoMount, SmallDisk, small_disk
 from mmrag_pipeline_tests.pipeline import Pipeline, new_pipeline
 
 os.environ.pop("COLUMNS", None)  # workers of pytest-xdist have it, and then the CLI's consoles keep it for good
@@ -46,3 +49,14 @@ def small_clip(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> s
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """An empty pipeline on embedded defaults, with the demo model."""
     return new_pipeline(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 64 MB at `tmp_path/store`; skips the test where none can be mounted."""
+    with contextlib.ExitStack() as stack:
+        try:
+            mounted = stack.enter_context(small_disk(tmp_path / "store", megabytes=64))
+        except NoMount as error:
+            pytest.skip(str(error))
+        yield mounted

@@ -10,18 +10,34 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import read_table, write_bytes, write_table
+from mmrag_pipeline_tests.integration.small_disk import SmallDisk
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file_and_nothing_else(disk: SmallDisk) -> None:
+    path = UPath(disk.folder) / "file"
+    write_bytes(path, b"old")
+    disk.fill(leave=8192)
+    for target in (path, UPath(disk.folder) / "new" / "file"):
+        with pytest.raises(UserError, match=f"no space is left to write {target}: make room"):
+            write_bytes(target, bytes(100_000))
+    assert path.read_bytes() == b"old"
+    assert {child.name for child in disk.folder.rglob("*") if child.is_file()} == {"file", ".ballast"}
+    disk.make_room()
+    write_bytes(path, bytes(100_000))
+    assert path.stat().st_size == 100_000
+
+
+def test_a_write_that_fails_otherwise_keeps_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = UPath(tmp_path) / "file"
     write_bytes(path, b"old")
 
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
+    def broken(_: int) -> None:
+        raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert [child.name for child in tmp_path.iterdir()] == ["file"]

@@ -10,6 +10,7 @@ from mmrag_pipeline.errors import Unavailable, UserError
 _CONNECT_FAILED = 2
 _NOT_LOADED = 101
 _REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
+_FULL = ("no space left on device", "disk quota exceeded")
 _GONE = ("collection not found", "can't find collection", "does not exist")
 _TRANSIENT = (
     "not loaded",
@@ -86,6 +87,11 @@ def as_user_error(error: BaseException, *, address: str, action: str, timeout_s:
         return UserError(
             f"the Milvus user of MMRAG_MILVUS_TOKEN has no right to {action} at {address}: grant it "
             f"{_privilege(error)}on the whole database, because each reindex makes a new collection."
+        )
+    if _says(error, _FULL):
+        return UserError(
+            f"Milvus at {address} has no space left on its disk to {action}: make room there, then run it again; "
+            f"nothing is doubled."
         )
     if "DEADLINE_EXCEEDED" in names:
         return Unavailable(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.store import full_disk_as_sentence
 
 _POLL_S = 0.2
 _M_ARENA_MAX = -8  # malloc.h
@@ -85,10 +86,11 @@ def _start(path: str, wait_s: float) -> OpenFile:
 
     deadline = time.monotonic() + wait_s
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         while True:
             try:
-                server, database, port = start_server_in_thread(path, host="127.0.0.1", port=0)
+                with full_disk_as_sentence(path):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    server, database, port = start_server_in_thread(path, host="127.0.0.1", port=0)
                 return OpenFile(server, database, f"http://127.0.0.1:{port}")
             except DataDirLockedError:
                 if time.monotonic() >= deadline:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._utils.error import serializable_error_info_from_exc_info
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,38 +26,10 @@ from mmrag_pipeline.alerts import QUIET_FOR, Alert, Incidents, post
 from mmrag_pipeline.defs.ingest.each_drop import FAILED
 from mmrag_pipeline.defs.operate import sensors
 from mmrag_pipeline.defs.partitions import media_drops
-from mmrag_pipeline.errors import Unavailable
+from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline_tests.integration.webhook import Channel
 
 NOW = datetime(2026, 11, 27, 3, tzinfo=UTC)
-
-
-class Channel:
-    """A webhook that keeps what it is sent and answers with `status`."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.status, self.fails_at = 200, 0
-        channel = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                assert self.headers["Content-Type"] == "application/json" and list(body) == ["text"]
-                channel.said.append(body["text"])
-                self.send_response(500 if len(channel.said) == channel.fails_at else channel.status)
-                self.send_header("Location", "http://127.0.0.1:9/elsewhere")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.address = f"http://127.0.0.1:{self._server.server_port}/services/T0/B0/very-secret"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -242,6 +223,67 @@ def test_an_incident_that_goes_on_is_said_again_the_next_day() -> None:
     assert not incidents.failed("nightly", "", "down", now=NOW + QUIET_FOR - timedelta(seconds=1))
     assert incidents.failed("nightly", "", "down", now=NOW + QUIET_FOR)
     assert incidents.failed("nightly", "", "another reason", now=NOW)
+
+
+def ticked(instance: dg.DagsterInstance, name: str, trouble: Exception | None) -> None:
+    """What the daemon writes down when a sensor has ticked."""
+    location = RegisteredCodeLocationOrigin("mmrag_pipeline")
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
+    kind, status = InstigatorType.SENSOR, InstigatorStatus.RUNNING
+    state = InstigatorState(origin, kind, status, SensorInstigatorData(min_interval=30))
+    if instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
+        instance.add_instigator_state(state)
+    error = None
+    if trouble is not None:
+        try:
+            raise RuntimeError("Error occurred during the execution of evaluation_fn") from trouble
+        except RuntimeError as raised:
+            error = serializable_error_info_from_exc_info((type(raised), raised, raised.__traceback__))
+    instance.create_tick(
+        TickData(
+            instigator_origin_id=state.instigator_origin_id,
+            instigator_name=name,
+            instigator_type=kind,
+            status=TickStatus.FAILURE if trouble else TickStatus.SKIPPED,
+            timestamp=time.time(),
+            error=error,
+            selector_id=state.selector_id,
+        )
+    )
+
+
+def test_a_sensor_that_fails_is_said_once_until_it_works_again(watch: Watch, channel: Channel) -> None:
+    unmounted = UserError("the media library /media holds no drop: is the share mounted?")
+    for trouble in (unmounted, unmounted, None, unmounted):
+        ticked(watch.instance, "drop_sensor", trouble)
+        watch.tick()
+    assert len(channel.said) == 2
+    assert channel.said[0].startswith(
+        "*drop_sensor fails its ticks*\nthe media library /media holds no drop: is the share mounted?\n"
+    )
+    ticked(watch.instance, "drop_sensor", RuntimeError("a bug"))
+    watch.tick()
+    assert "\nRuntimeError: a bug\n" in channel.said[2]
+
+
+def test_a_code_server_that_is_away_for_a_moment_and_its_own_failures_are_not_said(
+    watch: Watch, channel: Channel
+) -> None:
+    ticked(watch.instance, "drop_sensor", DagsterUserCodeUnreachableError("no answer"))
+    ticked(watch.instance, sensors.NAME, Unavailable("the webhook took no alert"))
+    watch.tick()
+    assert channel.said == []
+
+
+def test_a_webhook_that_fails_hides_no_failing_sensor(watch: Watch, channel: Channel) -> None:
+    ticked(watch.instance, "drop_sensor", UserError("is the share mounted?"))
+    channel.status = 500
+    with pytest.raises(Unavailable, match="HTTP 500"):
+        watch.tick()
+    channel.status = 200
+    watch.tick()
+    watch.tick()
+    assert len(channel.said) == 2
 
 
 def test_drops_that_fail_alike_in_one_run_are_one_incident(channel: Channel) -> None:

@@ -47,6 +47,13 @@ def test_pools(pipeline: Pipeline) -> None:
                 pools.setdefault(pool, set()).add(node.name)
     assert pools == {
         "encoder": {"clip_embeddings"},
-        "milvus": {"drop_vectors", "staged_media_index", "media_index", "campaign_plan", "remove_vanished_drop"},
+        "milvus": {
+            "drop_vectors",
+            "staged_media_index",
+            "media_index",
+            "retrieval_quality",
+            "campaign_plan",
+            "remove_vanished_drop",
+        },
         "image_backend": {"campaign_images", "campaign_batch"},
     }

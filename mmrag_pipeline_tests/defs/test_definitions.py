@@ -36,7 +36,7 @@ def test_jobs_sensors_and_schedules(pipeline: Pipeline) -> None:
     loaded = defs()
     campaign_jobs = {"run_campaign", "submit_campaign", "collect_campaign"}
     assert {job.name for job in loaded.jobs} == {"ingest_drop", "remove_drop", "nightly_reindex"} | campaign_jobs
-    assert {sensor.name for sensor in loaded.sensors} == {"drop_sensor", "campaign_batches", "alerts"}
+    assert {sensor.name for sensor in loaded.sensors} == {"drop_sensor", "campaign_batches", "alerts", "lost_runs"}
     assert {schedule.name for schedule in loaded.schedules} == {"nightly_reindex", "nightly_ingest"}
     dg.Definitions.validate_loadable(loaded)
 
@@ -48,7 +48,14 @@ def test_everything_waits_to_be_switched_on_unless_told(pipeline: Pipeline, monk
 
     assert running(defs()) == set()
     monkeypatch.setenv("MMRAG_AUTOSTART", "true")
-    assert running(defs()) == {"drop_sensor", "campaign_batches", "alerts", "nightly_reindex", "nightly_ingest"}
+    assert running(defs()) == {
+        "drop_sensor",
+        "campaign_batches",
+        "alerts",
+        "lost_runs",
+        "nightly_reindex",
+        "nightly_ingest",
+    }
 
 
 def test_loading_imports_nothing_heavy() -> None:

@@ -46,7 +46,7 @@ class Deployment:
         for ask in (
             dagster.runs,
             lambda: dagster.step_started(run, "drop_vectors"),
-            lambda: dagster.last_tick_error("drop_sensor"),
+            lambda: dagster.ticked_since("drop_sensor", 0.0),
         ):
 
             def answers(ask: Callable[[], object] = ask) -> bool:

@@ -23,6 +23,8 @@ from mmrag_pipeline_tests.integration.postgres import running_postgres
 from mmrag_pipeline_tests.integration.processes import die_with_parent, free_ports
 
 READY_S = 120.0
+PATIENCE_S = 600.0
+"""Nothing takes so long, also not on a machine that does much else."""
 LOCATION, REPOSITORY = "mmrag_pipeline", "__repository__"
 OVER = {"SUCCESS", "FAILURE", "CANCELED"}
 
@@ -37,6 +39,9 @@ class Run:
     job: str
     status: str
     tags: dict[str, str]
+    started_at: float
+    ended_at: float
+    """Seconds since the epoch; 0 before that."""
 
     @property
     def partition(self) -> str:
@@ -163,10 +168,10 @@ class LiveDagster:
         )
 
     def switch_off_sensor(self, name: str) -> None:
-        self._switch_off("sensor", self._instigator("sensor", name))
+        self._switch_off("sensor", name)
 
     def switch_off_schedule(self, name: str) -> None:
-        self._switch_off("schedule", self._instigator("schedule", name))
+        self._switch_off("schedule", name)
 
     def add_partition(self, partitions: str, key: str) -> None:
         """Add a key as the UI's "Add a partition" does."""
@@ -186,6 +191,17 @@ class LiveDagster:
             " ... on PythonError { message } } }",
             s=_selector("scheduleName", name),
         )
+
+    def future_ticks(self, schedule: str, *, after: float, count: int) -> list[float]:
+        """When a schedule would tick next after a time, both in seconds since the epoch."""
+        answer = self.ask(
+            "query($s: ScheduleSelector!, $after: Float, $count: Int) { scheduleOrError(scheduleSelector: $s) {"
+            " ... on Schedule { futureTicks(cursor: $after, limit: $count) { results { timestamp } } } } }",
+            s=_selector("scheduleName", schedule),
+            after=after,
+            count=count,
+        )
+        return [tick["timestamp"] for tick in answer["scheduleOrError"]["futureTicks"]["results"]]
 
     def evaluate_schedule(self, name: str, at: float) -> list[dict[str, Any]]:
         """What a tick at a time (seconds since the epoch) would request: the UI's "Test schedule"."""
@@ -216,6 +232,15 @@ class LiveDagster:
         )
         return answer["run"]["runId"]
 
+    def retry(self, run_id: str) -> str:
+        """Launch a failed run again from where it failed, as the UI's "Re-execute from failure"; returns the run id."""
+        answer = self._mutate(
+            "mutation($p: ReexecutionParams!) { done: launchRunReexecution(reexecutionParams: $p) { __typename"
+            " ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+            p={"parentRunId": run_id, "strategy": "FROM_FAILURE"},
+        )
+        return answer["run"]["runId"]
+
     def backfill(self, assets: Sequence[str], partitions: Sequence[str]) -> str:
         """Launch a backfill of assets as the UI's dialog does; returns its id."""
         answer = self._mutate(
@@ -232,15 +257,30 @@ class LiveDagster:
         )
         return self.ask(query, id=backfill)["partitionBackfillOrError"].get("status", "")
 
+    def backfills(self) -> list[str]:
+        """Ids of all backfills, newest first."""
+        answer = self.ask(
+            "query { partitionBackfillsOrError { ... on PartitionBackfills { results { id } }"
+            " ... on PythonError { message } } }"
+        )
+        return [backfill["id"] for backfill in answer["partitionBackfillsOrError"]["results"]]
+
     def runs(self, job: str | None = None) -> list[Run]:
         """All runs, or those of a job, newest first."""
         answer = self.ask(
             "query($f: RunsFilter) { runsOrError(filter: $f, limit: 1000) { ... on Runs { results {"
-            " runId jobName status tags { key value } } } ... on PythonError { message } } }",
+            " runId jobName status startTime endTime tags { key value } } } ... on PythonError { message } } }",
             f={"pipelineName": job} if job else {},
         )
         return [
-            Run(run["runId"], run["jobName"], run["status"], {tag["key"]: tag["value"] for tag in run["tags"]})
+            Run(
+                run["runId"],
+                run["jobName"],
+                run["status"],
+                {tag["key"]: tag["value"] for tag in run["tags"]},
+                started_at=run["startTime"] or 0.0,
+                ended_at=run["endTime"] or 0.0,
+            )
             for run in answer["runsOrError"]["results"]
         ]
 
@@ -256,24 +296,26 @@ class LiveDagster:
         stats = self.ask(query, id=run_id)["runOrError"].get("stepStats") or []
         return any(stat["stepKey"] == step and stat["startTime"] for stat in stats)
 
-    def last_tick_error(self, sensor: str) -> str:
-        """What the newest tick of a sensor failed with; empty when it did not."""
+    def ticked_since(self, sensor: str, moment: float) -> bool:
+        """Whether a tick of a sensor that began after a time (seconds since the epoch) has ended."""
         answer = self.ask(
             "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { sensorState {"
-            " ticks(limit: 1) { status error { message } } } } } }",
+            " ticks(limit: 5) { status timestamp } } } } }",
             s=_selector("sensorName", sensor),
         )
-        (tick, *_) = answer["sensorOrError"]["sensorState"]["ticks"] or [{"error": None}]
-        return tick["error"]["message"] if tick["error"] else ""
+        ticks = answer["sensorOrError"]["sensorState"]["ticks"]
+        return any(tick["timestamp"] > moment and tick["status"] != "STARTED" for tick in ticks)
 
-    def finished(self, run_id: str, *, within_s: float = 300) -> Run:
+    def finished(self, run_id: str, *, within_s: float = PATIENCE_S) -> Run:
         """Wait for a run to end, however it does."""
         return self.wait_for(
             lambda: (run := self.run(run_id)).status in OVER and run, f"run {run_id} ends", within_s=within_s
         )
 
-    def wait_for(self, true: Callable[[], Any], what: str, *, within_s: float = 300) -> Any:
-        """Ask until the answer is true; returns it.
+    def wait_for(
+        self, true: Callable[[], Any], what: str, *, within_s: float = PATIENCE_S, every_s: float = 1.0
+    ) -> Any:
+        """Ask every so often until the answer is true; returns it.
 
         Raises:
             TimeoutError: with what the processes said last.
@@ -286,24 +328,38 @@ class LiveDagster:
             if time.monotonic() > deadline:
                 said = "\n".join(f"--- {name}\n{self.log(name)[-1500:]}" for name in self._processes)
                 raise TimeoutError(f"waited {within_s:g} s until {what}\n{said}")
-            time.sleep(1.0)
+            time.sleep(every_s)
 
-    def _instigator(self, kind: str, name: str) -> str:
-        """The id that the mutations for switching off want."""
+    def _instigator(self, kind: str, name: str) -> dict[str, Any]:
+        """Its `id`, which the mutations for switching off want, its `status`, and that of its last tick."""
         key, type_ = f"{kind}Name", kind.capitalize()
         answer = self.ask(
             f"query($s: {type_}Selector!) {{ found: {kind}OrError({kind}Selector: $s) {{ ... on {type_} {{"
-            f" {kind}State {{ id }} }} }} }}",
+            f" {kind}State {{ id status ticks(limit: 1) {{ status }} }} }} }} }}",
             s=_selector(key, name),
         )
-        return answer["found"][f"{kind}State"]["id"]
+        return answer["found"][f"{kind}State"]
 
-    def _switch_off(self, kind: str, state: str) -> None:
+    def _switch_off(self, kind: str, name: str) -> None:
+        """Until it is: a daemon in the middle of a tick writes "on" again when that ends."""
         mutation = "stopSensor" if kind == "sensor" else "stopRunningSchedule"
-        self._mutate(
-            f"mutation($id: String) {{ done: {mutation}(id: $id) {{ __typename ... on PythonError {{ message }} }} }}",
-            id=state,
-        )
+        looks = 0
+
+        def is_off() -> bool:
+            nonlocal looks
+            state = self._instigator(kind, name)
+            if state["status"] == "STOPPED":
+                looks += all(tick["status"] != "STARTED" for tick in state["ticks"])
+                return looks == 3
+            looks = 0
+            self._mutate(
+                f"mutation($id: String) {{ done: {mutation}(id: $id) {{ __typename"
+                " ... on PythonError { message } } }",
+                id=state["id"],
+            )
+            return False
+
+        self.wait_for(is_off, f"the {kind} {name} is off")
 
     def _mutate(self, mutation: str, **variables: Any) -> dict[str, Any]:
         done = self.ask(mutation, **variables)["done"]

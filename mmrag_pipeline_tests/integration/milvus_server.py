@@ -43,6 +43,10 @@ class MilvusServer:
         self._configure()
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def uri(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 

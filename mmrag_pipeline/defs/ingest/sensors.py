@@ -164,12 +164,12 @@ def _waiting(drops: list[str]) -> str:
 @dg.definitions
 def sensors() -> dg.Definitions:
     """The drop sensor, started with the deployment when MMRAG_AUTOSTART says so."""
-    running = load_settings().autostart
+    settings = load_settings()
     drop_sensor = dg.sensor(
         name="drop_sensor",
         jobs=[ingest_drop, remove_drop],
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=settings.sensor_interval_s,
         description="Requests one ingest_drop run for each new or changed drop, remove_drop for one long gone.",
-        default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        default_status=dg.DefaultSensorStatus.RUNNING if settings.autostart else dg.DefaultSensorStatus.STOPPED,
     )(find_drops)
     return dg.Definitions(sensors=[drop_sensor])

@@ -1,4 +1,4 @@
-"""`alerts`: tells people about failed runs and about an index that nobody has renewed.
+"""`alerts`: tells people about failed runs, failing sensors and schedules, and an index that nobody has renewed.
 
 One sensor with one cursor, not Dagster's run_failure_sensor: that one has no memory, and forty drops that fail because
 Milvus is down are one incident.
@@ -16,9 +16,11 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from mmrag_pipeline.alerts import Alert, Incidents, post
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.ingest.each_drop import failures_in, partitions_of
+from mmrag_pipeline.defs.operate.ticks import LastTick, last_ticks, sentence_of
 from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.settings import Settings, load_settings
 
+NAME = "alerts"
 MAX_RUNS_A_TICK = 200
 OVERLAP_S = 60.0
 """A run's end may be written a little after that of a later one: so much is looked at twice."""
@@ -51,6 +53,15 @@ def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
             incidents.known, trouble = known, error  # the next tick begins with this run
             break
         looked_at.append(record)
+    for tick in last_ticks(context.instance, but=NAME) if trouble is None else ():
+        known = copy.deepcopy(incidents.known)
+        try:
+            for alert in _about_tick(tick, incidents, settings, now):
+                _say(context, settings, alert)
+                sent += 1
+        except Unavailable as error:
+            incidents.known, trouble = known, error
+            break
     until = max([state["until"], *(_ended_at(record) for record in looked_at)])
     recent = [record.dagster_run.run_id for record in looked_at if _ended_at(record) >= until - OVERLAP_S]
     said_stale, published = state.get("stale", ""), _published_at(context.instance)
@@ -97,6 +108,18 @@ def _about_run(
                 )
 
 
+def _about_tick(tick: LastTick, incidents: Incidents, settings: Settings, now: datetime) -> Iterator[Alert]:
+    if not tick.trouble:
+        incidents.succeeded(tick.name, "")
+    elif incidents.failed(tick.name, "", tick.trouble, now=now):
+        yield Alert(
+            title=f"{tick.name} fails its ticks",
+            text=tick.trouble,
+            action=f"It asks for no run until that is mended. What to do: {RUNBOOK}.",
+            link=settings.dagster_url or "",
+        )
+
+
 def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
     """By partition the first failed step's own sentence, else the run's."""
     partition = run.tags.get(PARTITION_NAME_TAG, "")
@@ -105,8 +128,7 @@ def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, s
         if data.user_failure_data is not None:
             return failures_in(data.user_failure_data.metadata) or {partition: str(data.user_failure_data.description)}
         if data.error is not None:
-            cause = data.error.cause or data.error
-            return {partition: f"{record.event_log_entry.step_key}: {cause.message.strip()}"}
+            return {partition: f"{record.event_log_entry.step_key}: {sentence_of(data.error.cause or data.error)}"}
     for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_FAILURE).records:
         return {partition: record.event_log_entry.dagster_event.message or "the run failed without a word"}
     return {partition: "the run failed without a word"}
@@ -143,15 +165,16 @@ def _link(settings: Settings, run_id: str) -> str:
 @dg.definitions
 def sensors() -> dg.Definitions:
     """The sensor of alerts, started with the deployment when MMRAG_AUTOSTART says so."""
-    running = load_settings().autostart
+    settings = load_settings()
     return dg.Definitions(
         sensors=[
             dg.SensorDefinition(
-                name="alerts",
+                name=NAME,
                 evaluation_fn=watch,
-                minimum_interval_seconds=60,
-                description="One message an incident (a failed run, an old index) to MMRAG_ALERT_WEBHOOK or the log.",
-                default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+                minimum_interval_seconds=settings.sensor_interval_s,
+                description="One message an incident (a failed run, a sensor that fails, an old index) to "
+                "MMRAG_ALERT_WEBHOOK or the log.",
+                default_status=dg.DefaultSensorStatus.RUNNING if settings.autostart else dg.DefaultSensorStatus.STOPPED,
             )
         ]
     )

@@ -1,0 +1,68 @@
+"""`lost_runs`: ends runs whose process is gone, so that Dagster starts them again.
+
+A code server that is killed takes its runs with it, and nobody else notices: the launcher that starts runs beside the
+code server can't say whether they live. Such a run would be "started" for ever, and keep its drop and its pool. This
+sensor is evaluated in the code server, where the runs' processes are seen. Runs of other launchers (a pod, a container
+each) are Dagster's own run monitoring's.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster import DagsterEventType
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from mmrag_pipeline.processes import still_runs
+from mmrag_pipeline.settings import load_settings
+
+WORKER = "spawn_main"
+"""In the command line of a process that a code server starts for a run."""
+GONE = (
+    "the process of the run is gone: it, its code server or its machine was stopped or killed, or there was not enough "
+    "memory. Nothing is doubled when it is run again."
+)
+
+
+def end_lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """No cursor: what is lost is seen anew each time."""
+    instance, ended = context.instance, 0
+    for run in _begun_here(instance):
+        if _has_process(instance, run):
+            continue
+        current = instance.get_run_by_id(run.run_id)  # a process writes how its run ended before it goes
+        if current is not None and current.status == dg.DagsterRunStatus.STARTED:
+            context.log.warning("run %s of %s: %s", run.run_id, run.job_name, GONE)
+            instance.report_run_failed(current, GONE)
+            ended += 1
+    return dg.SkipReason(f"{ended} runs had lost their process")
+
+
+def _begun_here(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        if GRPC_INFO_TAG in run.tags:
+            yield run
+
+
+def _has_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    records = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_START).records
+    for record in records[-1:]:
+        pid = record.event_log_entry.dagster_event.pid
+        return pid is None or still_runs(pid, seen_at=record.event_log_entry.timestamp, command=WORKER)
+    return True  # it has not said yet that it began
+
+
+@dg.definitions
+def sensors() -> dg.Definitions:
+    """The sensor of lost runs, started with the deployment when MMRAG_AUTOSTART says so."""
+    settings = load_settings()
+    return dg.Definitions(
+        sensors=[
+            dg.SensorDefinition(
+                name="lost_runs",
+                evaluation_fn=end_lost_runs,
+                minimum_interval_seconds=settings.sensor_interval_s,
+                description="Ends runs whose process is gone (a code server was killed); Dagster starts them again.",
+                default_status=dg.DefaultSensorStatus.RUNNING if settings.autostart else dg.DefaultSensorStatus.STOPPED,
+            )
+        ]
+    )
