@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Column, Table
 
-from mmrag_pipeline import cli_campaign, cli_generate
-from mmrag_pipeline.cli_output import err, out, plain, told_plainly
+from mmrag_pipeline import cli_campaign, cli_generate, cli_quality
+from mmrag_pipeline.cli_output import out, plain, progress_bars, told_plainly
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import load_settings
 
@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_campaign.app, name="campaign")
 app.command()(cli_generate.generate)
+app.command()(cli_quality.quality)
+app.command()(cli_quality.duplicates)
 
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
@@ -84,6 +86,7 @@ def search(
     min_height: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Only with at least this cosine.")] = None,
     diversity: Annotated[float, typer.Option(min=0, max=1, help="0: the nearest; more: unlike each other.")] = 0.0,
+    near_duplicates: Annotated[bool, typer.Option("--near-duplicates", help="Show each of them, not one.")] = False,
     sheet: Annotated[Path | None, typer.Option(help="Write the results as one picture.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say how the answer came about.")] = False,
     as_json: AsJson = False,
@@ -106,7 +109,8 @@ def search(
         min_width=min_width,
         min_height=min_height,
     )
-    options = {"image_weight": image_weight, "min_score": min_score, "diversity": diversity}
+    options: dict[str, Any] = {"image_weight": image_weight, "min_score": min_score, "diversity": diversity}
+    options["near_duplicates"] = near_duplicates
     results = find(settings, text=text, image=image, where=where, k=k, offset=(page - 1) * k, **options)
     if as_json:
         hits: Any = [hit.to_json() for hit in results.hits]
@@ -161,21 +165,11 @@ def embed(
     bench: Annotated[bool, typer.Option("--bench", help="Measure one drop from nothing; nothing is kept.")] = False,
 ) -> None:
     """Scan and embed drops without Dagster (the collection is not touched), or measure what bounds it here."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from mmrag_pipeline.embed import embed_drops, measure
     from mmrag_pipeline.media.catalogue import SHOWN_PROBLEMS
 
     settings = load_settings()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total)
-
+    with progress_bars() as progress:
         if not bench:
             embedded = embed_drops(settings, drop, progress=progress)
         else:
@@ -217,16 +211,11 @@ def backfill(
     drops: Annotated[str, typer.Argument(help="A product line, or a pattern of drops such as 'lunar__2026-*'.")],
 ) -> None:
     """Ingest what is missing of many drops, in a few Dagster runs in this process, and publish the index once."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from mmrag_pipeline.backfill import backfill as fill
 
-    columns = (TextColumn("drops"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bars:
-        task = bars.add_task("drops", total=None)
-        filled = fill(
-            load_settings(), drops, progress=lambda done, total: bars.update(task, completed=done, total=total)
-        )
+    with progress_bars() as progress:
+        progress("drops", 0, None)
+        filled = fill(load_settings(), drops, progress=lambda done, total: progress("drops", done, total))
     out.print(
         plain(
             f"{len(filled.done)} drops ingested in {filled.runs} runs, {len(filled.current)} had nothing to do; "

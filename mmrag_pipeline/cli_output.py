@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -34,3 +35,23 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     return escape("".join(char if char.isprintable() or char == "\n" else "?" for char in text))
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """One bar on stderr for each thing that is counted, gone afterwards; called with (what, done, in all).
+
+    While nobody knows how many there are, None.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(plain(what), total=None)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield progress

@@ -11,6 +11,7 @@ from upath import UPath
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.index.copies import NO_COPIES
 from mmrag_pipeline.index.filter import IN_LIBRARY, Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import connect
@@ -22,6 +23,7 @@ from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.media.pictures import load_picture
 from mmrag_pipeline.media.rules import MediaError
 from mmrag_pipeline.media.sheet import SheetItem, contact_sheet
+from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore
 from mmrag_pipeline.settings import Settings
 from mmrag_pipeline.store import Store
 
@@ -42,9 +44,12 @@ def find(
     text: str | None = None,
     image: Path | None = None,
     where: Filter = IN_LIBRARY,
+    near_duplicates: bool = False,
     **options: Any,
 ) -> Results:
     """Search the live collection with the settings in force; `options` are further fields of `SearchRequest`.
+
+    Of near-duplicates the best hit stands for all, unless `near_duplicates` asks for each.
 
     Raises:
         UserError: nothing to look for, an unreadable picture, or no collection made with the model in force.
@@ -55,6 +60,7 @@ def find(
         text=text.strip() if text else None,
         image=_open(image, settings) if image else None,
         where=replace(where, drop=Drop.parse(where.drop).key) if where.drop else where,
+        copies=NO_COPIES if near_duplicates else NearDuplicateStore(Store(settings.store)).copies(),
         **options,
     )
     encoder = wiring.encoder(settings)

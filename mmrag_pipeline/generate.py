@@ -51,6 +51,7 @@ from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import Milvus, connect
 from mmrag_pipeline.media.decode import open_picture
 from mmrag_pipeline.media.rules import MediaError
+from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore
 from mmrag_pipeline.settings import Settings, load_settings
 from mmrag_pipeline.store import Store
 
@@ -295,7 +296,8 @@ def _find(
         own.load_for_words()  # before the connection: a Milvus Lite file must not stay locked for seconds
         encoder = own
     with _finding, nullcontext(milvus) if milvus else connect(wiring.milvus(settings)) as connection:
-        return find_references(wish, MilvusReferenceFinder(connection, encoder), pictures)
+        copies = NearDuplicateStore(Store(settings.store)).copies()
+        return find_references(wish, MilvusReferenceFinder(connection, encoder, copies=copies), pictures)
 
 
 def _opened(settings: Settings, backend: str | ImageBackend | None) -> AbstractContextManager[ImageBackend]:

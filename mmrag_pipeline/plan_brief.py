@@ -26,6 +26,7 @@ from mmrag_pipeline.campaigns.sidecar import GENERATED, read_sidecar
 from mmrag_pipeline.embedding.model import Encoder
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import Milvus, connect
+from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore
 from mmrag_pipeline.settings import Settings
 from mmrag_pipeline.store import Store, write_bytes
 
@@ -106,7 +107,8 @@ def plan_brief(
             own.load_for_words()  # before the connection: a Milvus Lite file must not stay locked for seconds
             encoder = own
         with nullcontext(milvus) if milvus else connect(wiring.milvus(settings)) as connection:
-            finder = MilvusReferenceFinder(connection, encoder)
+            copies = NearDuplicateStore(Store(settings.store)).copies()
+            finder = MilvusReferenceFinder(connection, encoder, copies=copies)
             options = by | {"prices": wiring.prices(settings), "now": now}
             plan = plan_campaign(wanted, occurrence=place.name, finder=finder, pictures=references, **options)
     missing = tuple(variant for variant in plan.variants if not _is_made(folder, plan, variant))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mmrag_pipeline.embedding.model import Encoder
+from mmrag_pipeline.index.copies import NO_COPIES, Copies
 from mmrag_pipeline.index.filter import Filter
 from mmrag_pipeline.index.hit import Hit
 from mmrag_pipeline.index.milvus import Milvus
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class MilvusReferenceFinder:
-    """A `ReferenceFinder` on the live collection; generated pictures are never found."""
+    """A `ReferenceFinder` on the live collection; generated pictures are never found, and of near-duplicates one."""
 
-    def __init__(self, milvus: Milvus, encoder: Encoder):
+    def __init__(self, milvus: Milvus, encoder: Encoder, *, copies: Copies = NO_COPIES):
         self._milvus = milvus
         self._encoder = encoder
+        self._copies = copies
 
     def by_text(self, text: str, *, product_line: str | None, min_score: float | None, limit: int) -> list[Hit]:
         return self._search(SearchRequest(text=text, k=limit), product_line, min_score)
@@ -34,13 +36,15 @@ class MilvusReferenceFinder:
         return self._search(SearchRequest(text=text, image=image, k=limit), product_line, min_score)
 
     def by_sku(self, sku: str, *, product_line: str | None, limit: int) -> list[Hit]:
-        return items(self._milvus, sku=sku, product_line=product_line, limit=limit)
+        found = items(self._milvus, sku=sku, product_line=product_line, limit=sys.maxsize)
+        return self._copies.best_of_each(found)[:limit]
 
     def views(
         self, sku: str, *, product_line: str | None, text: str | None, image: Image.Image | None, limit: int
     ) -> list[Hit]:
         where = Filter(sku=sku, product_line=product_line)
-        return search(self._milvus, self._encoder, SearchRequest(text=text, image=image, where=where, k=limit))
+        request = SearchRequest(text=text, image=image, where=where, k=limit)
+        return self._copies.best_of_each(search(self._milvus, self._encoder, request))
 
     def by_filter(self, where: Filter) -> list[Hit]:
         named = {"sku": where.sku, "product_line": where.product_line, "drop": where.drop, "tags": where.tags}
@@ -54,4 +58,4 @@ class MilvusReferenceFinder:
 
     def _search(self, request: SearchRequest, product_line: str | None, min_score: float | None) -> list[Hit]:
         request = replace(request, where=Filter(product_line=product_line), min_score=min_score)
-        return search(self._milvus, self._encoder, request)
+        return self._copies.best_of_each(search(self._milvus, self._encoder, request))

@@ -7,17 +7,14 @@ the index.
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from upath import UPath
 
@@ -41,6 +38,7 @@ from mmrag_pipeline.campaigns.replacements import MAX_REPLACEMENTS, replacements
 from mmrag_pipeline.campaigns.scores import Scores, scores_of
 from mmrag_pipeline.campaigns.sidecar import AMBIGUOUS, GENERATED, PREVIEW_PREFIX, is_whole, look_of, read_sidecar
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.pages import inline_jpeg, templates
 from mmrag_pipeline.store import write_bytes
 
 PICTURE_SIDES = (1000, 760, 560, 420)
@@ -137,7 +135,7 @@ def render_gallery(plan: CampaignPlan, entries: list[Entry], thumbs: Mapping[str
     """The whole page as text. `thumbs`: data URIs by reference hash, each once on the page, shown where it is used."""
     paid = backend_info(plan.backend).paid
     return (
-        _environment()
+        templates(__package__)
         .get_template("gallery.html.j2")
         .render(
             plan=plan,
@@ -260,14 +258,14 @@ def _thumb(references: ReferencePictures, sha256: str) -> str:
         picture = _opened(references.read(sha256), THUMB_SIDE)
     except UserError:
         return ""  # the page still tells which reference it was
-    return _inline(picture, THUMB_SIDE, quality=80)
+    return inline_jpeg(picture, THUMB_SIDE, quality=80)
 
 
 def _within(data: bytes, allowance: int) -> str:
     """A picture as a data URI as large as the allowance of bytes lets it be, or as small as it gets."""
     picture = _opened(data, PICTURE_SIDES[0])
     for side in PICTURE_SIDES:
-        uri = _inline(picture, side, quality=82)
+        uri = inline_jpeg(picture, side, quality=82)
         if len(uri) <= allowance:
             break
     return uri
@@ -280,23 +278,3 @@ def _opened(data: bytes, side: int) -> Image.Image:
         picture = image.convert("RGB")
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     return picture
-
-
-def _inline(picture: Image.Image, side: int, *, quality: int) -> str:
-    """A picture as a JPEG data URI, longest side at most `side` pixels."""
-    small = picture.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    sink = io.BytesIO()
-    small.save(sink, "JPEG", quality=quality)
-    return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode()}"
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("mmrag_pipeline.campaigns", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.copies import NO_COPIES, Copies
 from mmrag_pipeline.index.failures import is_gone
 from mmrag_pipeline.index.filter import IN_LIBRARY, Filter
 from mmrag_pipeline.index.hit import HIT_FIELDS, Hit, to_hit
@@ -35,8 +36,9 @@ class SearchRequest:
     """What to look for (words, a picture, or both) and among what.
 
     `image_weight` is the picture's share, 0 to 1, when there are words too. `one_per_content` keeps the first of items
-    with equal bytes. `offset` leaves out that many of the best. `diversity`, 0 to 1, is how much unlikeness to the hits
-    before it counts against likeness to the query (see `mmr`); scores stay cosines to the query.
+    with equal bytes, and of those that are near-duplicates by `copies`. `offset` leaves out that many of the best.
+    `diversity`, 0 to 1, is how much unlikeness to the hits before it counts against likeness to the query (see `mmr`);
+    scores stay cosines to the query.
     """
 
     text: str | None = None
@@ -46,6 +48,7 @@ class SearchRequest:
     where: Filter = IN_LIBRARY
     min_score: float | None = None
     one_per_content: bool = True
+    copies: Copies = NO_COPIES
     image_weight: float = 0.5
     diversity: float = 0.0
 
@@ -232,7 +235,7 @@ def _nearest(
             key=lambda hit: (-round(hit.score / _SAME), hit.place),
         )
         kept = [hit for hit in hits if request.min_score is None or hit.score >= request.min_score]
-        distinct = list(_first_of_content(kept)) if request.one_per_content else kept
+        distinct = list(_first_of_content(kept, request.copies)) if request.one_per_content else kept
         complete = len(found) < limit or limit >= _WINDOW or len(kept) < len(hits)
         if complete or (len(distinct) >= wanted and distinct[wanted - 1].score - hits[-1].score > 2 * _SAME):
             break
@@ -264,11 +267,12 @@ def mmr(hits: Sequence[Hit], vectors: np.ndarray, *, diversity: float, count: in
     return [hits[row] for row in picked]
 
 
-def _first_of_content(hits: Iterable[Hit]) -> Iterator[Hit]:
+def _first_of_content(hits: Iterable[Hit], copies: Copies = NO_COPIES) -> Iterator[Hit]:
     seen: set[str] = set()
     for hit in hits:
-        if hit.content_id not in seen:
-            seen.add(hit.content_id)
+        shown = copies.of(hit.content_id)
+        if shown not in seen:
+            seen.add(shown)
             yield hit
 
 

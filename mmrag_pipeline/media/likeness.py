@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-_LIGHT, _COLOUR = 20, 6
-_SIZE = 2 + _LIGHT**2 + 2 * _COLOUR**2
+LIGHT, COLOUR = 20, 6
+"""Cells to a side of a look's lightness, and of each of its two colours."""
+LOOK_BYTES = 2 + LIGHT**2 + 2 * COLOUR**2
 
 # Largest differences between two copies; lightness and colour in 1/255, shape in octaves of width / height.
 _MAX_LIGHT, _MAX_COLOUR, _MAX_SHAPE = 8, 4, 0.025
@@ -24,7 +25,7 @@ _RMS_SHARE = 0.12
 _LEAST_CONTRAST = 5.0
 """Standard deviation of the lightness under which a picture has no look: there is too little to go by."""
 
-_FAR = _LIGHT * _RMS_LIGHT + 0.5
+_FAR = LIGHT * _RMS_LIGHT + 0.5
 """Distance above which two gists can't be of copies: the root of the cells' squared differences, and rounding."""
 _BLOCK = 256
 _ROWS, _COLUMNS = 8, 1024
@@ -34,7 +35,7 @@ _ROWS, _COLUMNS = 8, 1024
 def squeezed(picture: Image.Image, part: tuple[float, float] | None = None) -> Image.Image:
     """The 20x20 picture of `picture`, or of its left upper `part` (width, height), that `look_of` is made of."""
     box = (0, 0, *part) if part else None
-    return picture.resize((_LIGHT, _LIGHT), Image.Resampling.BILINEAR, box=box)
+    return picture.resize((LIGHT, LIGHT), Image.Resampling.BILINEAR, box=box)
 
 
 def look_of(picture: Image.Image, shape: tuple[int, int] | None = None) -> bytes:
@@ -48,7 +49,7 @@ def look_of(picture: Image.Image, shape: tuple[int, int] | None = None) -> bytes
     light = np.asarray(bands[0])
     if light.std() < _LEAST_CONTRAST:
         return b""
-    colour = [np.asarray(band.resize((_COLOUR, _COLOUR), Image.Resampling.BILINEAR)) for band in bands[1:]]
+    colour = [np.asarray(band.resize((COLOUR, COLOUR), Image.Resampling.BILINEAR)) for band in bands[1:]]
     return b"".join([np.int16(round(octaves * 1000)).astype("<i2").tobytes(), light.tobytes(), *map(bytes, colour)])
 
 
@@ -58,7 +59,7 @@ def near_duplicates(looks: Sequence[bytes], sizes: Sequence[int]) -> dict[int, i
     Of the pictures that are like one another the largest by `sizes` (pixels) is kept, of equals the first. Every
     copy was compared with the very picture that it maps to, so likeness is never handed on from copy to copy.
     """
-    known = [index for index, look in enumerate(looks) if len(look) == _SIZE]
+    known = [index for index, look in enumerate(looks) if len(look) == LOOK_BYTES]
     known.sort(key=lambda index: (-sizes[index], index))
     if len(known) < 2:
         return {}
@@ -79,13 +80,13 @@ class _Album:
     """Looks in order of precedence: a coarse comparison of all with all, a fine one of few with one."""
 
     def __init__(self, looks: bytes):
-        rows = np.frombuffer(looks, dtype=np.uint8).reshape(-1, _SIZE)
-        light_end = 2 + _LIGHT**2
+        rows = np.frombuffer(looks, dtype=np.uint8).reshape(-1, LOOK_BYTES)
+        light_end = 2 + LIGHT**2
         self._shape = rows[:, :2].copy().view("<i2")[:, 0] / np.float32(1000)
-        self._light = rows[:, 2:light_end].reshape(-1, _LIGHT, _LIGHT)
-        self._colour = rows[:, light_end:].reshape(-1, 2, _COLOUR, _COLOUR)
+        self._light = rows[:, 2:light_end].reshape(-1, LIGHT, LIGHT)
+        self._colour = rows[:, light_end:].reshape(-1, 2, COLOUR, COLOUR)
         self._tolerance = np.minimum(_RMS_LIGHT, _RMS_SHARE * self._light.std(axis=(1, 2)))
-        gist = self._light.reshape(-1, _LIGHT**2).astype(np.float32) @ _gist_basis()
+        gist = self._light.reshape(-1, LIGHT**2).astype(np.float32) @ _gist_basis()
         gist = gist[:, np.argsort(gist.var(axis=0))]
         self._order = np.argsort(gist[:, -1], kind="stable")  # along the direction in which they differ most
         self._place = np.argsort(self._order)
@@ -149,7 +150,7 @@ def _gist_basis() -> np.ndarray:
 
     No two looks are further apart in these numbers than they are cell by cell.
     """
-    at = (np.arange(_LIGHT) + 0.5) * np.pi / _LIGHT
+    at = (np.arange(LIGHT) + 0.5) * np.pi / LIGHT
     down, across = (np.cos(np.outer(at, waves)) for waves in (range(8), range(0, 8, 2)))
-    basis = (down[:, None, :, None] * across[None, :, None, :]).reshape(_LIGHT**2, -1)
+    basis = (down[:, None, :, None] * across[None, :, None, :]).reshape(LIGHT**2, -1)
     return (basis / np.linalg.norm(basis, axis=0)).astype(np.float32)

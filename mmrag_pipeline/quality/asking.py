@@ -13,18 +13,15 @@ from mmrag_pipeline.index.schema import DYNAMIC, FIELDS, CollectionInfo
 from mmrag_pipeline.index.search import SearchRequest, search
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.quality.figures import QueryFigures
-from mmrag_pipeline.quality.golden import ASKED_FOR, GoldenQuery
+from mmrag_pipeline.quality.golden import GoldenQuery
 from mmrag_pipeline.quality.grading import Grader
-from mmrag_pipeline.quality.ndcg import ndcg_at
-from mmrag_pipeline.quality.recall import recall_at
+from mmrag_pipeline.quality.scoring import K, is_answerable, score
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from mmrag_pipeline.embedding.model import Encoder
     from mmrag_pipeline.index.milvus import Milvus
-
-K = 10
 
 
 def ask(
@@ -47,16 +44,12 @@ def ask(
     figures = {}
     for query in queries:
         grades = graded[query.query]
-        right = [content_id for content_id, grade in grades.items() if grade == ASKED_FOR]
-        if not right:
+        if not is_answerable(grades):
             continue
         request = SearchRequest(text=query.query, k=K, where=where)
-        ranked = [hit.content_id for hit in search(milvus, encoder, request, collection=collection)]
-        figures[query.query] = QueryFigures(
-            ndcg10=ndcg_at(K, [grades.get(content_id, 0) for content_id in ranked], grades.values()),
-            r1=recall_at(1, ranked, right),
-            r10=recall_at(K, ranked, right),
-        )
+        hits = search(milvus, encoder, request, collection=collection)
+        ranked, top = [hit.content_id for hit in hits], [hit.media_id for hit in hits]
+        figures[query.query] = score(ranked, grades, top=top)
     return figures
 
 

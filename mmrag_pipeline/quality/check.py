@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from mmrag_pipeline.index.filter import IN_LIBRARY, Filter
 from mmrag_pipeline.index.schema import CollectionInfo, is_our_name
 from mmrag_pipeline.quality.asking import Remembering, ask
-from mmrag_pipeline.quality.figures import Figures, FiguresStore
+from mmrag_pipeline.quality.figures import LABELS, Figures, FiguresStore
 from mmrag_pipeline.quality.gate import LEAST_QUERIES, TOLERANCE, Comparison, compare
 from mmrag_pipeline.quality.golden import GoldenSet
+from mmrag_pipeline.quality.summary import Summary, summarise
 
 if TYPE_CHECKING:
     from mmrag_pipeline.embedding.model import Encoder
@@ -41,7 +42,7 @@ class GoldenCheck:
 
     `comparison` has the live ones as `before`; None when there was nothing to compare with. `left_out` counts golden
     queries that were not compared (or not answerable, where nothing was). `lost_most` are up to five queries with
-    their nDCG@10 live and staged.
+    their nDCG@10 live and staged. `strata` sum the staged figures up, all queries first.
     """
 
     passed: bool
@@ -50,6 +51,7 @@ class GoldenCheck:
     comparison: Comparison | None = None
     left_out: int = 0
     lost_most: tuple[tuple[str, float, float], ...] = ()
+    strata: tuple[Summary, ...] = ()
 
 
 def check_golden(
@@ -156,6 +158,7 @@ def _compared(before: Figures, after: Figures, figures: Figures, golden: GoldenS
         figures=figures,
         comparison=comparison,
         left_out=left_out,
+        strata=tuple(summarise(figures.queries, golden.queries)),
         lost_most=tuple((query, old[query], new[query]) for query in lost[:_SHOWN]),
     )
 
@@ -167,13 +170,15 @@ def _nothing_to_compare_with(why: str, figures: Figures, golden: GoldenSet) -> G
     else:
         said = f"nDCG@10 of {len(figures.queries)} golden queries is {figures.mean('ndcg10'):.3f}. {_recalls(figures)}"
         said += _left_out(left_out, "it")
-    return GoldenCheck(True, f"{why} {said}", figures=figures, left_out=left_out)
+    strata = tuple(summarise(figures.queries, golden.queries))
+    return GoldenCheck(True, f"{why} {said}", figures=figures, left_out=left_out, strata=strata)
 
 
 def _recalls(figures: Figures) -> str:
     if not figures.queries:
         return ""
-    return f"Staged, R@1 is {figures.mean('r1'):.3f} and R@10 {figures.mean('r10'):.3f}."
+    means = ", ".join(f"{label} {figures.mean(name):.3f}" for name, label in LABELS.items() if name != "ndcg10")
+    return f"Staged: {means}."
 
 
 def _left_out(count: int, where: str) -> str:

@@ -12,14 +12,23 @@ from statistics import fmean
 
 from mmrag_pipeline.store import Store, write_json
 
+LABELS = {"ndcg10": "nDCG@10", "mrr10": "MRR@10", "r1": "R@1", "r5": "R@5", "r10": "R@10"}
+"""The numbers of `QueryFigures`, in the order and under the names that people are shown."""
+
 
 @dataclass(frozen=True)
 class QueryFigures:
-    """How one query is answered, each 0 to 1: nDCG@10 by grades, R@1 and R@10 of what was asked for."""
+    """How one query is answered, each 0 to 1: nDCG@10 by grades, MRR@10 and R@1, R@5, R@10 of what was asked for.
+
+    `top` are the media ids of the first ten answers.
+    """
 
     ndcg10: float
+    mrr10: float
     r1: float
+    r5: float
     r10: float
+    top: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,8 @@ class FiguresStore:
         """What is kept of this collection; None when that is nothing, or of another golden set or model."""
         try:
             values = json.loads(self._path(collection).read_text())
-            queries = {query: QueryFigures(**each) for query, each in values.pop("queries").items()}
+            asked = values.pop("queries").items()
+            queries = {query: QueryFigures(**each | {"top": tuple(each["top"])}) for query, each in asked}
             figures = Figures(**values, queries=queries)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # none, or of another version of this program: measured again

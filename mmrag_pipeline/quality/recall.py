@@ -1,4 +1,4 @@
-"""Recall of ranked answers."""
+"""Recall and reciprocal rank of ranked answers."""
 
 from __future__ import annotations
 
@@ -14,3 +14,9 @@ def recall_at(k: int, ranked: Sequence[Hashable], relevant: Collection[Hashable]
     if not relevant:
         raise ValueError("nothing is relevant to this query")
     return len(set(relevant) & set(ranked[:k])) / min(k, len(relevant))
+
+
+def reciprocal_rank_at(k: int, ranked: Sequence[Hashable], relevant: Collection[Hashable]) -> float:
+    """1 / rank of the first relevant answer among the first `k`; 0 when there is none. Its mean is MRR@k."""
+    wanted = set(relevant)
+    return next((1 / rank for rank, answer in enumerate(ranked[:k], 1) if answer in wanted), 0.0)

@@ -29,7 +29,7 @@ def test_every_check_says_what_to_do(campaign: Pipeline) -> None:  # noqa: F811
             to_do = str(evaluation.metadata[WHAT_TO_DO].value)
             assert to_do.strip() and (evaluation.passed or to_do != "nothing"), check
             said[check.name] = to_do
-    assert len(checks) == 16
+    assert len(checks) == 19
     assert said["quarantine_rate"] == "nothing" and said["recall"] == "nothing"
 
 
@@ -47,6 +47,13 @@ def test_pools(pipeline: Pipeline) -> None:
                 pools.setdefault(pool, set()).add(node.name)
     assert pools == {
         "encoder": {"clip_embeddings"},
-        "milvus": {"drop_vectors", "staged_media_index", "media_index", "campaign_plan", "remove_vanished_drop"},
+        "milvus": {
+            "drop_vectors",
+            "staged_media_index",
+            "media_index",
+            "retrieval_quality",
+            "campaign_plan",
+            "remove_vanished_drop",
+        },
         "image_backend": {"campaign_images", "campaign_batch"},
     }

@@ -22,6 +22,7 @@ def test_assets_by_group(pipeline: Pipeline) -> None:
     assert groups == {
         "ingest": {"drop_manifest", "clip_embeddings", "drop_vectors"},
         "index": {"staged_media_index", "media_index"},
+        "quality": {"library_health", "near_duplicates", "retrieval_quality"},
         "campaigns": {"campaign_plan", "campaign_batch", "campaign_images", "campaign_gallery"},
     }
 

@@ -58,6 +58,7 @@ def test_a_quiet_night_changes_no_file_and_no_row(pipeline: Pipeline) -> None:
 def test_a_quiet_night_imports_no_torch(pipeline: Pipeline) -> None:
     pipeline.deliver(DROP, FOUR)
     pipeline.ingest()
+    pipeline.run("nightly_reindex")  # measures what is live
     code = (
         "import sys; from pathlib import Path; from mmrag_pipeline_tests.pipeline import Pipeline;"
         f"pipeline = Pipeline(Path({str(pipeline.root)!r}));"

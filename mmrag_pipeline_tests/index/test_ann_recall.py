@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from mmrag_pipeline.index import rebuild
-from mmrag_pipeline.index.ann_recall import K, exact_scores, titles
+from mmrag_pipeline.index.ann_recall import K, exact_scores, measure_recall, titles
+from mmrag_pipeline.index.filter import equals
 from mmrag_pipeline.index.rebuild import check_staged, stage
 from mmrag_pipeline.index.rows import WantedRows
 from mmrag_pipeline.index.search import SearchRequest, search
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item
 
 ENCODER = FakeEncoder()
+LUNAR = equals("product_line", "lunar")
 MANY = BAGS.add({f"{number:03}.jpg": Item(f"bag {number % 290}", title=f"bag {number % 290}") for number in range(300)})
 SOURCES = {drop.key: drop.rows for drop in (WATCHES, MANY)}
 WANTED = {key: WantedRows(source.drop, source.manifest) for key, source in SOURCES.items()}
@@ -60,3 +62,25 @@ def test_titles_are_the_same_each_time_and_from_all_drops():
     chosen = titles(WANTED, seed=1)
     assert chosen == titles(WANTED, seed=1) and len(set(chosen)) == len(chosen) <= 50
     assert {"Golden watch", "Silver watch"} & set(chosen) and any(title.startswith("bag") for title in chosen)
+
+
+def test_recall_is_measured_at_10_and_100_with_and_without_a_filter(milvus, staged):
+    vectors = ENCODER.encode_texts(titles(WANTED, seed=0))
+
+    def by_scope():
+        found = measure_recall(milvus, staged.collection, SOURCES, vectors)
+        return {(each.product_line, each.k): each for each in found}
+
+    measured = by_scope()
+    assert {line for line, _ in measured} == {"", "vela", "lunar"} and {k for _, k in measured} == {10, 100}
+    assert measured["", 100].expected == 100 * len(vectors)
+    assert measured["lunar", 10].expected == 4 * len(vectors)  # there are no more
+    assert {key: each.share for key, each in measured.items() if key[0] != "lunar" and each.share < 0.99} == {}
+    # Few rows among many is what a graph may miss (Lite does): what is measured is what a search with the filter finds.
+    lunar = [milvus.search(staged.collection, vector, limit=10, fields=("id",), filter=LUNAR) for vector in vectors]
+    assert measured["lunar", 10].found == sum(map(len, lunar)) > 0
+
+    milvus.delete(staged.collection, sorted(MANY.ids)[: len(MANY.ids) // 2])
+    milvus.finish_writing(staged.collection)
+    again = by_scope()
+    assert again["vela", 10].share < 0.8 and again["", 100].share < 0.8

@@ -37,6 +37,7 @@ from mmrag_pipeline.defs.partitions import campaign_occurrences
 from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.sheet import inline_markdown
+from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore
 from mmrag_pipeline.resources import (
     BriefsResource,
     ClipEncoderResource,
@@ -356,7 +357,7 @@ def _plan(
         return plan_campaign(
             brief,
             occurrence=occurrence.name,
-            finder=MilvusReferenceFinder(connection, encoder),
+            finder=MilvusReferenceFinder(connection, encoder, copies=NearDuplicateStore(store.open()).copies()),
             pictures=pictures,
             backend_name=image_backend.backend,
             model=image_backend.model,

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.quality.check import GoldenCheck
+from mmrag_pipeline.quality.figures import LABELS
+from mmrag_pipeline.quality.summary import Summary
 
 
 def library_hash(manifests: Mapping[str, str]) -> str:
@@ -20,7 +22,7 @@ def golden_metadata(check: GoldenCheck | None) -> dict[str, float]:
     """The staged collection's figures, where it was measured."""
     if check is None or check.figures is None or not check.figures.queries:
         return {}
-    return {f"golden_{name}": check.figures.mean(name) for name in ("ndcg10", "r1", "r10")}
+    return {f"golden_{name}": check.figures.mean(name) for name in LABELS}
 
 
 def golden_result(check: GoldenCheck) -> dg.AssetCheckResult:
@@ -41,6 +43,8 @@ def golden_result(check: GoldenCheck) -> dg.AssetCheckResult:
         metadata["lost_most"] = dg.MetadataValue.json(
             [{"query": query, "live": live, "staged": staged} for query, live, staged in check.lost_most]
         )
+    if check.strata:
+        metadata["strata"] = strata_table(check.strata)
     to_do = (
         "see which queries lost most and what changed since; to publish it all the same run nightly_reindex with "
         "allow_worse_search: true"
@@ -52,3 +56,15 @@ def golden_result(check: GoldenCheck) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR,
         detail=check.sentence,
     )
+
+
+def strata_table(strata: Sequence[Summary]) -> dg.TableMetadataValue:
+    """A row for all queries and one for each stratum; nDCG@10 with its 95% interval."""
+    records = []
+    for each in strata:
+        low, high = each.intervals["ndcg10"]
+        figures = {label: round(each.means[name], 3) for name, label in LABELS.items()}
+        interval = f"{low:.3f} to {high:.3f}"
+        row = {"stratum": each.stratum, "queries": each.queries, **figures, "95% interval of nDCG@10": interval}
+        records.append(dg.TableRecord(row))
+    return dg.MetadataValue.table(records)

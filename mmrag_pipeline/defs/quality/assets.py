@@ -1,0 +1,142 @@
+"""After publishing: which pictures are copies of one another, and how good search is tonight."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
+from mmrag_pipeline.defs.index.assets import media_index
+from mmrag_pipeline.defs.index.golden import library_hash
+from mmrag_pipeline.defs.index.handover import manifest_hashes
+from mmrag_pipeline.defs.ingest.assets import clip_embeddings, drop_manifest
+from mmrag_pipeline.defs.progress import log_progress
+from mmrag_pipeline.defs.quality.shown import (
+    drift_result,
+    health_metadata,
+    health_result,
+    measurement_metadata,
+    recall_result,
+)
+from mmrag_pipeline.embedding.reuse import KnownVectors
+from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest import generated_in
+from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.media.sheet import inline_markdown
+from mmrag_pipeline.quality.health import HealthStore, examine_library
+from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore, find_near_duplicates, is_made_of, made_of
+from mmrag_pipeline.quality.tonight import Library, measure_tonight, sheet_of_worst
+from mmrag_pipeline.resources import (
+    ClipEncoderResource,
+    GoldenResource,
+    MediaLibraryResource,
+    MilvusResource,
+    StoreResource,
+)
+
+HEALTH = "No picture has a concern: each is named with what to do, and none is left out for it."
+CHECKS = {
+    "ann_recall": "The index finds what exact search finds: recall@10 at least 0.99, with and without a filter.",
+    "embedding_drift": "Sampled pictures, embedded anew, give the vectors that are stored.",
+}
+
+
+@dg.asset(deps=[clip_embeddings], group_name="quality", kinds={"parquet"})
+def near_duplicates(store: StoreResource, clip_encoder: ClipEncoderResource) -> dg.MaterializeResult:
+    """Groups of pictures that show the same thing in the same way; search and references use one of each.
+
+    `mmrag duplicates` shows them. Nothing is removed.
+    """
+    with user_errors_as_failures():
+        opened, kept = store.open(), NearDuplicateStore(store.open())
+        fingerprint, dim = clip_encoder.encoder(opened).fingerprint, clip_encoder.encoder(opened).dim
+        what, table = made_of(library_hash(manifest_hashes(opened)), fingerprint), kept.read()
+        changed = not is_made_of(table, what)
+        if changed:
+            manifests = ManifestStore(opened)
+            root = EmbeddingStore(opened).root(fingerprint)
+            table = find_near_duplicates(
+                {key: manifests.read(key) for key in manifests.drops()},
+                lambda ids: KnownVectors(root, ids, dim=dim).read(ids),
+                before=table,
+                made_of=what,
+            )
+            kept.write(table)
+    return dg.MaterializeResult(
+        metadata={
+            "groups": len(set(table["group"].to_pylist())),
+            "pictures": table.num_rows,
+            "spare": table.num_rows - len(set(table["group"].to_pylist())),
+            "changed": changed,
+            "table": dg.MetadataValue.path(str(kept.path)),
+        }
+    )
+
+
+@dg.asset(
+    deps=[drop_manifest],
+    group_name="quality",
+    kinds={"parquet", "pillow"},
+    retry_policy=WAIT_FOR_STORE,
+    check_specs=[dg.AssetCheckSpec("health", asset="library_health", description=HEALTH)],
+)
+def library_health(
+    context: dg.AssetExecutionContext, store: StoreResource, media_library: MediaLibraryResource
+) -> dg.MaterializeResult:
+    """What somebody should look at in each drop: blurred, dark, empty, small or odd pictures; people without a release.
+
+    Warnings only: nothing is shut out. Pictures are opened once, those that came since the last time.
+    """
+    with user_errors_as_failures():
+        opened, library = store.open(), media_library.library()
+        manifests, hashes = ManifestStore(opened), manifest_hashes(opened)
+        read = {key: (manifests.read(key), digest) for key, digest in hashes.items()}
+        tables, anew = examine_library(
+            {key: found for key, found in read.items() if generated_in(found[0]) is None},
+            lambda drop: library.folder(Drop.parse(drop)),
+            media_library.limits(),
+            HealthStore(opened),
+            progress=log_progress(context, "drops"),
+        )
+    return dg.MaterializeResult(metadata=health_metadata(tables, anew), check_results=[health_result(tables)])
+
+
+@dg.asset(
+    deps=[media_index, near_duplicates],
+    group_name="quality",
+    kinds={"milvus"},
+    pool="milvus",
+    retry_policy=WAIT_FOR_MILVUS,
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="retrieval_quality", description=description)
+        for name, description in CHECKS.items()
+    ],
+)
+def retrieval_quality(
+    store: StoreResource,
+    media_library: MediaLibraryResource,
+    clip_encoder: ClipEncoderResource,
+    milvus: MilvusResource,
+    golden: GoldenResource,
+) -> dg.MaterializeResult:
+    """How good search is: golden queries, recall of the index, copies among the answers, drift of the vectors.
+
+    The same queries decide before publishing whether search got worse: the check `golden` of `staged_media_index`.
+    """
+    with user_errors_as_failures():
+        opened = store.open()
+        manifests = ManifestStore(opened)
+        library = Library(
+            manifests={key: manifests.read(key) for key in manifests.drops()},
+            folder=media_library.library().folder,
+            limits=media_library.limits(),
+            digest=library_hash(manifest_hashes(opened)),
+        )
+        encoder, golden_set = clip_encoder.encoder(opened), golden.read()
+        tonight = measure_tonight(milvus.connect, encoder, opened, library, golden_set, now=datetime.now(UTC))
+        sheet = sheet_of_worst(tonight, library)
+    shown = {"worst_queries_shown": dg.MetadataValue.md(inline_markdown(sheet, alt="worst queries"))} if sheet else {}
+    return dg.MaterializeResult(
+        metadata=measurement_metadata(tonight.measurement) | {"measured_now": tonight.figures is not None} | shown,
+        check_results=[recall_result(tonight.measurement), drift_result(tonight.measurement)],
+    )

@@ -1,0 +1,99 @@
+"""Does the model still make of a picture the vector that is stored for it?
+
+A fingerprint covers weights, preprocessing and precision, but not the libraries beneath: another torch, Pillow or
+processor may move vectors without a word, and then old and new ones of one collection no longer compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from upath import UPath
+
+from mmrag_pipeline.embedding.manifest import ManifestPictures
+from mmrag_pipeline.embedding.model import BatchEncoder
+from mmrag_pipeline.embedding.reuse import KnownVectors
+from mmrag_pipeline.embedding.stages import StageTimes
+from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.media.rules import Limits
+
+SAMPLE = 32
+DROPS = 8
+LEAST_COSINE = 0.995
+"""Between a stored vector and the same picture embedded anew; two precisions of one model differ by 0.0001."""
+
+
+@dataclass(frozen=True)
+class SourceDrop:
+    """A drop's manifest, and the folder that its files lie in."""
+
+    manifest: pa.Table
+    folder: UPath
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Cosines between what is stored and what the same picture gives now; `least` and `mean` are 1 where nothing moved.
+
+    `furthest` is `<drop>/<path>` of the picture that moved most, `unread` says of drops why nothing of them was looked
+    at.
+    """
+
+    pictures: int
+    mean: float
+    least: float
+    furthest: str
+    unread: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.least >= LEAST_COSINE
+
+
+def measure_drift(
+    drops: Mapping[str, SourceDrop], encoder: BatchEncoder, store: EmbeddingStore, limits: Limits, *, seed: int
+) -> Drift | None:
+    """Embed some pictures anew, up to `SAMPLE` out of `DROPS` drops drawn by `seed`; None when there are none to embed.
+
+    Drops whose files are out of reach are named instead of looked at.
+    """
+    random = np.random.default_rng(seed)
+    keys = sorted(drops)
+    cosines: dict[str, float] = {}
+    unread = []
+    for at in random.permutation(len(keys))[:DROPS].tolist():
+        key = keys[at]
+        picked = _some(drops[key].manifest, SAMPLE // min(DROPS, len(keys)), random)
+        try:
+            cosines |= _cosines(picked, drops[key].folder, key, encoder, store, limits)
+        except UserError as error:
+            unread.append(str(error))
+    if not cosines:
+        return Drift(0, 1.0, 1.0, "", tuple(unread)) if unread else None
+    furthest = min(cosines, key=cosines.__getitem__)
+    return Drift(len(cosines), float(np.mean(list(cosines.values()))), cosines[furthest], furthest, tuple(unread))
+
+
+def _some(manifest: pa.Table, count: int, random: np.random.Generator) -> pa.Table:
+    usable = manifest.filter(pc.equal(manifest["status"], "ok"))
+    return usable.take(sorted(random.permutation(len(usable))[: max(1, count)].tolist()))
+
+
+def _cosines(
+    manifest: pa.Table, folder: UPath, drop: str, encoder: BatchEncoder, store: EmbeddingStore, limits: Limits
+) -> Iterator[tuple[str, float]]:
+    """(`<drop>/<path>`, cosine) of each picture of the manifest whose vector is stored."""
+    pictures = ManifestPictures(manifest, folder, drop=drop, limits=limits)
+    paths = dict(zip(manifest["content_id"].to_pylist(), manifest["path"].to_pylist(), strict=True))
+    known = KnownVectors(store.root(encoder.fingerprint), pictures.content_ids, dim=encoder.dim)
+    stored = known.read(pictures.content_ids)
+    there = np.flatnonzero(np.isfinite(stored).all(axis=1)).tolist()
+    read = pictures.pixels(there, short_side=encoder.short_side, times=StageTimes())
+    for position, pixels in read:
+        vector = encoder.encode_prepared([encoder.prepare(pixels)])[0]
+        yield f"{drop}/{paths[pictures.content_ids[position]]}", float(vector @ stored[position])
