@@ -28,6 +28,7 @@ _RANGE_ROWS = 50_000
 _RANGES_AT_ONCE = 2
 _ID_RANGES = 16**8  # ids are cut into as many by their first eight digits
 _IDS_A_CALL = 1000
+_COMPARED_ROWS = 8000
 _ID = re.compile(r"[0-9a-f]{1,64}")
 
 
@@ -245,7 +246,21 @@ class StoredRows(Connection):
             search_params={"metric_type": METRIC, "params": INDEXES[layout.index].search(limit)},
             consistency_level="Bounded",
         )
-        return [(hit["id"], float(hit["distance"]), dict(hit["entity"])) for hit in found[0]]
+        hits = [(hit["id"], float(hit["distance"]), dict(hit["entity"])) for hit in found[0]]
+        if self.is_lite and filter and len(hits) < limit and not INDEXES[layout.index].exact:
+            # Lite's graph stops early where most of what it walks is filtered away; a server then compares every row.
+            if len(hits) < self.count(name, filter) <= _COMPARED_ROWS:
+                return self._compared(name, vector, limit=limit, fields=fields, filter=filter)
+        return hits
+
+    def _compared(
+        self, name: str, vector: np.ndarray, *, limit: int, fields: Sequence[str], filter: str
+    ) -> list[tuple[str, float, Row]]:
+        """As `search`, by comparing every row that matches."""
+        rows = [row for page in self.rows(name, [*fields, "embedding"], filter) for row in page]
+        scores = np.array([row["embedding"] for row in rows], dtype=np.float32) @ np.asarray(vector, dtype=np.float32)
+        best = np.argsort(-scores, kind="stable")[:limit].tolist()
+        return [(rows[at]["id"], float(scores[at]), {key: rows[at][key] for key in fields or ["id"]}) for at in best]
 
 
 def as_float16(value: Any) -> np.ndarray:
