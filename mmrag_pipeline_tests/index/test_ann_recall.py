@@ -9,14 +9,12 @@ import pytest
 
 from mmrag_pipeline.index import rebuild
 from mmrag_pipeline.index.ann_recall import K, exact_scores, measure_recall, titles
-from mmrag_pipeline.index.filter import equals
 from mmrag_pipeline.index.rebuild import check_staged, stage
 from mmrag_pipeline.index.rows import WantedRows
 from mmrag_pipeline.index.search import SearchRequest, search
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item
 
 ENCODER = FakeEncoder()
-LUNAR = equals("product_line", "lunar")
 MANY = BAGS.add({f"{number:03}.jpg": Item(f"bag {number % 290}", title=f"bag {number % 290}") for number in range(300)})
 SOURCES = {drop.key: drop.rows for drop in (WATCHES, MANY)}
 WANTED = {key: WantedRows(source.drop, source.manifest) for key, source in SOURCES.items()}
