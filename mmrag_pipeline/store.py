@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -114,6 +115,19 @@ def full_disk_as_sentence(path: str | os.PathLike[str]) -> Iterator[None]:
             f"no space is left to write {os.fspath(path)}: make room on its disk or raise the quota, then run it "
             f"again; what was there before is whole."
         ) from error
+
+
+def require_room(folder: UPath, megabytes: int) -> None:
+    """Raises UserError where a disk of this machine has less room than that for `folder`."""
+    if not is_local(folder):
+        return
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    free = shutil.disk_usage(str(there)).free >> 20
+    if free < megabytes:
+        raise UserError(
+            f"only {free} MB are free for {folder}, and what is paid for needs {megabytes}: make room on its disk, "
+            f"then run it again; nothing more was asked for."
+        )
 
 
 def write_json(path: UPath, value: Any) -> None:

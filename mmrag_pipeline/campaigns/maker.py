@@ -56,9 +56,11 @@ from mmrag_pipeline.campaigns.sidecar import (
 )
 from mmrag_pipeline.campaigns.turns import Stopped, Turns
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.store import write_bytes, write_json
+from mmrag_pipeline.store import require_room, write_bytes, write_json
 
 NOT_ANSWERED = ("failed", "skipped_budget")
+ROOM_MB = 256
+"""Free on the disk before a picture is asked for: what all threads write of an answer, with room to spare."""
 STATUSES: dict[str, Result] = {"blocked": "blocked", "empty": "no_image", "disabled": "failed"}
 """What an answer without a picture is in the sidecar and in the report; only `blocked` is final."""
 
@@ -106,6 +108,7 @@ class PictureMaker:
         outcome = None
         while outcome is None or (not self.turns.stopped and tries.may_ask_again(outcome.cause)):
             asked = tries.ask(request)
+            self._require_room()
             reservation = self._reserve(variant, asked) if self.backend.info.paid else None
             if isinstance(reservation, Refused):
                 if outcome is not None:
@@ -180,6 +183,16 @@ class PictureMaker:
             backend=self.plan.backend,
             model=self.plan.model,
         )
+
+    def _require_room(self) -> None:
+        """Before it is paid: an answer that can't be written would be lost, and paid again."""
+        if not self.backend.info.paid:
+            return
+        try:
+            require_room(self.originals, ROOM_MB)
+        except UserError as error:
+            self.turns.stop(str(error))
+            raise
 
     def _reserve(self, variant: Variant, request: GenerationRequest) -> Reservation | Refused:
         return self.purse.reserve(lambda: self.reserve(variant, ceiling_of(request, self.model)))

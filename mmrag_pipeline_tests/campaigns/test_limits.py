@@ -35,6 +35,7 @@ from mmrag_pipeline_tests.integration.gemini_server import (
     throttled,
     transport,
 )
+from mmrag_pipeline_tests.integration.small_disk import SmallDisk
 
 LayOut = Callable[..., Desk]
 MANY = ("brand:", "n: 10\nbrand:")
@@ -76,6 +77,15 @@ def test_a_wrong_key_stops_every_thread(lay_out: LayOut, server: GeminiServer) -
     with pytest.raises(UserError, match="check MMRAG_GEMINI_API_KEY"):
         desk.make(GeminiBackend(api_key=KEY, base_url=server.url), threads=4)
     assert 1 <= len(server.requests) <= 4 and desk.ledger.spent() == 0
+
+
+def test_nothing_is_paid_that_a_full_disk_could_not_keep(
+    disk: SmallDisk, lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer
+) -> None:
+    desk = lay_out(MANY)
+    with pytest.raises(UserError, match=r"only 6\d MB are free for .*nothing more was asked for"):
+        desk.make(gemini, threads=4)
+    assert not server.requests and not desk.ledger.attempts()
 
 
 def test_a_told_wait_is_kept_by_every_thread(lay_out: LayOut, gemini: GeminiBackend, server: GeminiServer) -> None:
