@@ -4,7 +4,10 @@ not at all where nobody needs to do anything.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from PIL import Image
 
@@ -13,6 +16,7 @@ from mmrag_pipeline_tests.integration.small_disk import NoMount
 
 SLOW_S = 0.25
 GONE_S = 60.0
+TESTS = Path(__file__).parents[1]
 
 
 def milvus_stops_in_the_middle_of_a_sync(stage: Stage) -> None:
@@ -132,6 +136,26 @@ def the_disk_is_full(stage: Stage) -> None:
     assert dagster.finished(dagster.retry(run.id)).status == "SUCCESS"
 
 
+def postgres_is_restarted_during_a_run(stage: Stage) -> None:
+    """On a stage of its own: the commands of docker-compose.yml, with PostgreSQL gone for a while."""
+    _played_by(stage, "deploy/test_native.py")
+
+
+def the_disk_is_full_under_milvus_lite(stage: Stage) -> None:
+    """On a stage of its own too: Lite flushes, or a parquet file is written, and there is no room."""
+    _played_by(stage, "index/test_full_disk.py")
+
+
+def _played_by(stage: Stage, test: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(TESTS / test)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent)
+    said = run.stdout.strip().splitlines() or [run.stderr]
+    if run.returncode == 0 and "passed" not in said[-1]:
+        raise NotPlayed(" ".join(line for line in said if line.startswith("SKIPPED")))
+    assert run.returncode == 0, run.stdout[-2000:]
+    stage.tell(f"{test.partition('::')[0]}: {said[-1]}")
+
+
 FAULTS = {
     "Milvus stops in the middle of a sync": Act(milvus_stops_in_the_middle_of_a_sync),
     "Milvus is slow, and a drop is asked for twice": Act(milvus_is_slow_and_a_drop_is_asked_for_twice),
@@ -150,4 +174,6 @@ FAULTS = {
         the_disk_is_full,
         messages=(r"ingest_drop failed for faults__disk\*\nno space is left to write .*embeddings.*: make room",),
     ),
+    "the disk is full under Milvus Lite": Act(the_disk_is_full_under_milvus_lite),
+    "PostgreSQL is restarted during a run": Act(postgres_is_restarted_during_a_run),
 }
