@@ -173,29 +173,29 @@ def test_the_night_asks_for_what_the_sensor_missed_and_for_what_failed(
 
 @pytest.mark.slow
 def test_one_drop_whose_ingest_failed_keeps_no_other_from_being_published(pipeline: Pipeline) -> None:
-    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(DROP, FOUR, "path,title\nred.png,A red card\n")
     pipeline.deliver(BAGS, {"red.png": COLOURS["red"]})
     pipeline.ingest()
-    pipeline.deliver(BAGS, {"grey.png": (9, 9, 9)})
+    pipeline.deliver(BAGS, {"grey.png": (9, 9, 9), "red.png": (99, 9, 9)})  # one of them exported again: it stays live
     with DagsterRuns(pipeline.settings) as runs:
         runs.run("ingest_drop", BAGS, only=["drop_manifest"])
-    shutil.rmtree(next((pipeline.root / "store").glob(f"embeddings/*/{DROP}")))  # what is live is taken from there
+    next((pipeline.root / "store").glob(f"embeddings/*/{DROP}/part-*")).unlink()  # what is live is taken from there
     rebuild = {"ops": {"staged_media_index": {"config": {"mode": "rebuild"}}}}
     outcome = pipeline.run("nightly_reindex", config=rebuild).metadata
-    assert outcome["staged_media_index"]["left_out"] == 1 and outcome["media_index"]["swapped"]
+    assert outcome["staged_media_index"]["left_out"] == 2 and outcome["media_index"]["swapped"]
     assert pipeline.status().live.rows == 5
     with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
         check = dg.AssetCheckKey(dg.AssetKey("staged_media_index"), "complete")
         (said,) = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
         verdict = said.event.dagster_event.asset_check_evaluation_data
     assert (
-        not verdict.passed and f"1 pictures of 1 drops have no vector and are left out: {BAGS}" in verdict.description
+        not verdict.passed and f"2 pictures of 1 drops have no vector and are left out: {BAGS}" in verdict.description
     )
 
     with DagsterRuns(pipeline.settings) as runs:
         runs.run("nightly_reindex", config=rebuild, only=["staged_media_index"])
         runs.run("ingest_drop", BAGS)  # ready between staging and publishing
-        assert runs.run("nightly_reindex", only=["media_index"]).metadata["media_index"]["late_upserted"] == 1
+        assert runs.run("nightly_reindex", only=["media_index"]).metadata["media_index"]["late_upserted"] == 2
         runs.run("ingest_drop", DROP)
     assert pipeline.status().in_sync and pipeline.status().live.rows == 6
 
