@@ -12,7 +12,7 @@ from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.library import Drop, MediaLibrary
 from mmrag_pipeline.media.listing import Entry
-from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.media.manifest_store import DamagedManifest, ManifestStore
 from mmrag_pipeline.media.rules import Limits
 from mmrag_pipeline.media.scan import is_current
 from mmrag_pipeline.store import Store
@@ -50,7 +50,11 @@ def find_drift(
             continue
         if ready is not None and not ready(entries):
             continue
-        manifest = manifests.find(drop.key)
+        try:
+            manifest = manifests.find(drop.key)
+        except DamagedManifest as error:
+            yield Drift(drop, f"has a manifest that can't be read ({error.__cause__})")
+            continue
         if manifest is None:
             yield Drift(drop, "was never scanned")
         elif not is_current(library, drop, manifest, limits=limits, entries=entries):

@@ -39,7 +39,7 @@ def remove_drop(
             f"drop {drop.key} has a folder in the library: it stays. To remove it, delete {library.folder(drop)} first."
         )
     manifests, embeddings = ManifestStore(store), EmbeddingStore(store)
-    before = manifests.find(drop.key)
+    before, _ = manifests.find_usable(drop.key)
     if before is not None and len(before):
         manifests.write(drop.key, MANIFEST_SCHEMA.empty_table())  # from now on every reindex wants no row of it
     report = sync_drop(

@@ -92,7 +92,7 @@ def _cosines(
     paths = dict(zip(manifest["content_id"].to_pylist(), manifest["path"].to_pylist(), strict=True))
     known = KnownVectors(store.root(encoder.fingerprint), pictures.content_ids, dim=encoder.dim)
     stored = known.read(pictures.content_ids)
-    there = np.flatnonzero(np.isfinite(stored).all(axis=1)).tolist()
+    there = np.flatnonzero(np.isfinite(stored).all(axis=1)).tolist()  # none of a drop that is half ingested
     read = pictures.pixels(there, short_side=encoder.short_side, times=StageTimes())
     for position, pixels in read:
         vector = encoder.encode_prepared([encoder.prepare(pixels)])[0]

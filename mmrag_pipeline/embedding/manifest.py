@@ -60,7 +60,7 @@ class ManifestPictures:
         Raises:
             UserError: a picture has gone or changed since the scan, or does not decode.
         """
-        rows = zip(positions, self._rows.take(list(positions)).to_pylist(), strict=True)
+        rows = zip(positions, self._rows.take(pa.array(positions, pa.int64())).to_pylist(), strict=True)
         for path, group in itertools.groupby(rows, key=lambda row: row[1]["path"]):  # frames of one file lie together
             wanted = list(group)
             content, *_ = wanted[0][1]["content_id"].partition("#")

@@ -73,12 +73,15 @@ class EmbeddingStore:
         return self.root(fingerprint) / drop
 
     def summary(self, fingerprint: str, drop: str) -> DropEmbeddings | None:
-        """The drop's `_SUCCESS.json`, or None when the drop is not (wholly) embedded under this fingerprint."""
+        """The drop's `_SUCCESS.json`, or None when the drop is not (wholly) embedded under this fingerprint.
+
+        A damaged one counts as none: the next ingest writes it again, with what the parts hold.
+        """
         path = self.folder(fingerprint, drop) / SUCCESS
         forget_listings(path)  # another process may have written it since
         try:
-            return DropEmbeddings(**json.loads(path.read_text()))
-        except FileNotFoundError:
+            return DropEmbeddings(**json.loads(path.read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def holds(self, fingerprint: str, drop: str, content_ids: Sequence[str]) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index.changes import MASS_DELETION, DropRows, apply, compare, gather_for
+from mmrag_pipeline.index.changes import MASS_DELETION, Changes, DropRows, apply, compare, gather_for
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.index.rows import WantedRows
+from mmrag_pipeline.index.vectors import VectorBlock
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,22 @@ def catch_up(milvus: Milvus, collection: str, drops: Iterable[DropRows], *, fing
     Raises:
         UserError: more than half of the collection would go; nothing was written.
     """
-    found = []
+    found, waiting = [], []
     for source in drops:
         wanted = {source.drop.key: WantedRows(source.drop, source.manifest)}
-        if changes := compare(milvus, collection, wanted, only=source.drop):
+        if not (changes := compare(milvus, collection, wanted, only=source.drop)):
+            continue
+        try:
+            _gather(source, wanted, changes, dim=dim, fingerprint=fingerprint)
+        except UserError as error:
+            waiting.append(str(error))
+        else:
             found.append((source, wanted, changes))
     _guard_mass_deletion(milvus, collection, sum(len(changes.delete) for _, _, changes in found))
-    upserted, deleted, waiting = 0, 0, []
+    upserted, deleted = 0, 0
     for source, wanted, changes in found:
-        key = source.drop.key
-        positions = changes.upsert.get(key, [])
-        try:
-            block = gather_for(wanted[key], positions, source.vectors(), dim=dim, fingerprint=fingerprint)
+        try:  # again, because the vectors of all drops at once may be more than memory holds
+            block = _gather(source, wanted, changes, dim=dim, fingerprint=fingerprint)
         except UserError as error:
             waiting.append(str(error))
             continue
@@ -52,6 +57,13 @@ def catch_up(milvus: Milvus, collection: str, drops: Iterable[DropRows], *, fing
     if upserted or deleted:
         milvus.finish_writing(collection)
     return CaughtUp(upserted, deleted, tuple(waiting))
+
+
+def _gather(
+    source: DropRows, wanted: dict[str, WantedRows], changes: Changes, *, dim: int, fingerprint: str
+) -> VectorBlock:
+    positions = changes.upsert.get(source.drop.key, [])
+    return gather_for(wanted[source.drop.key], positions, source.vectors(), dim=dim, fingerprint=fingerprint)
 
 
 def _guard_mass_deletion(milvus: Milvus, collection: str, deletions: int) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from upath import UPath
 
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.media.listing import forget_listings, list_entries
-from mmrag_pipeline.store import Store, read_table, write_table
+from mmrag_pipeline.store import Store, write_table
+
+
+class DamagedManifest(UserError):
+    """The file is there and is no table: nothing of it can be used."""
 
 
 class ManifestStore:
@@ -20,13 +25,34 @@ class ManifestStore:
         return self._store.manifests / f"{drop}.parquet"
 
     def find(self, drop: str) -> pa.Table | None:
-        """The drop's manifest, or None when it was never scanned."""
+        """The drop's manifest, or None when it was never scanned.
+
+        Raises:
+            DamagedManifest: it can't be read; a store that does not answer is another error.
+        """
         path = self.path(drop)
         forget_listings(path)  # another process may have written it since
         try:
-            return read_table(path)
+            data = path.read_bytes()
         except FileNotFoundError:
             return None
+        try:
+            return pq.ParquetFile(pa.BufferReader(data)).read()
+        except (pa.ArrowException, OSError) as error:
+            raise DamagedManifest(
+                f"the manifest {path} is damaged ({error}): delete that file and ingest drop {drop} again (or, where a "
+                f"campaign made it, run mmrag campaign index again)."
+            ) from error
+
+    def find_usable(self, drop: str) -> tuple[pa.Table | None, str]:
+        """What a new scan goes on from, and a warning: a damaged manifest counts as none."""
+        try:
+            return self.find(drop), ""
+        except DamagedManifest as error:
+            return (
+                None,
+                f"{self.path(drop)} is damaged ({error.__cause__}): made anew, all files count as first seen now",
+            )
 
     def read(self, drop: str) -> pa.Table:
         """The drop's manifest.
@@ -43,12 +69,15 @@ class ManifestStore:
         write_table(self.path(drop), table)
 
     def replace(self, drop: str, previous: pa.Table | None, table: pa.Table) -> None:
-        """Write the drop's manifest in place of `previous` (None: there was none).
+        """Write the drop's manifest in place of `previous` (None: there was none that could be used).
+
+        Without a lock: one that is written between the look and the write is lost, and the next night mends it, because
+        the drop is then not what its folder holds.
 
         Raises:
             Unavailable: another one is there by now, which may be from a newer listing; it stays.
         """
-        there = self.find(drop)
+        there, _ = self.find_usable(drop)
         if (there is None) != (previous is None) or (
             there is not None and not there.equals(previous, check_metadata=True)
         ):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from upath import UPath
 
 from mmrag_pipeline.embedding.drift import Drift, SourceDrop, measure_drift
 from mmrag_pipeline.embedding.store import EmbeddingStore
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import generated_in
@@ -166,10 +167,12 @@ def _figures(
 
 def _rows(store: Store, fingerprint: str, library: Library) -> dict[str, DropRows]:
     embeddings = EmbeddingStore(store)
-    return {
-        key: DropRows(Drop.parse(key), table, lambda key=key: embeddings.batches(fingerprint, key))
-        for key, table in library.manifests.items()
-    }
+
+    def vectors(key: str) -> Iterator[pa.RecordBatch]:
+        with suppress(Unavailable):  # a part is lost: the index is measured against the others
+            yield from embeddings.batches(fingerprint, key)
+
+    return {key: DropRows(Drop.parse(key), table, partial(vectors, key)) for key, table in library.manifests.items()}
 
 
 def _answers(library: Library, figures: Figures) -> dict[str, LibraryItem]:

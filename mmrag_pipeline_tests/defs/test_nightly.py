@@ -18,10 +18,12 @@ from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.defs.index import assets
 from mmrag_pipeline.defs.index.handover import take_over
+from mmrag_pipeline.defs.ingest import schedules
 from mmrag_pipeline.defs.ingest.schedules import find_drifted
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_ids
+from mmrag_pipeline.media.manifest_store import DamagedManifest, ManifestStore
 from mmrag_pipeline.store import Store
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
 
@@ -127,11 +129,11 @@ def test_publishing_takes_along_what_was_ingested_after_staging(pipeline: Pipeli
 BAGS = "bags__2026-09"
 
 
-def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0) -> list[str]:
-    """What the schedule requests at the next two o'clock."""
+def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0, night: int = 28) -> list[str]:
+    """What the schedule requests at two o'clock that night."""
     loaded = defs()
     with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
-        at = datetime(2026, 11, 28, 2, tzinfo=UTC)
+        at = datetime(2026, 11, night, 2, tzinfo=UTC)
         library = loaded.resources["media_library"].model_copy(update={"quiet_s": quiet_s})
         with dg.build_schedule_context(instance=instance, scheduled_execution_time=at) as context:
             asked = find_drifted(
@@ -154,7 +156,8 @@ def test_the_night_asks_for_what_the_sensor_missed_and_for_what_failed(
 ) -> None:
     pipeline.deliver(DROP, FOUR)
     pipeline.deliver(BAGS, {"red.png": COLOURS["red"]})
-    pipeline.deliver("shoes__2026-09", {"blue.png": COLOURS["blue"]})
+    for number, key in enumerate(("shoes__2026-09", "toys__2026-09", "caps__2026-09")):
+        pipeline.deliver(key, {f"{number}.png": (40, 60, 50 * number)})
     pipeline.ingest()
     assert asked_for_tonight(pipeline) == []
     pipeline.deliver(DROP, {"late.png": (9, 9, 9)})  # the sensor was off
@@ -163,39 +166,58 @@ def test_the_night_asks_for_what_the_sensor_missed_and_for_what_failed(
         runs.run("ingest_drop", BAGS, only=["drop_manifest"])
     shutil.rmtree(next((pipeline.root / "store").glob("embeddings/*/shoes__2026-09")))
     pipeline.deliver("home__2026-09", {"new.png": (1, 2, 3)})
+    manifest = pipeline.root / "store" / "manifests" / "toys__2026-09.parquet"
+    manifest.write_bytes(manifest.read_bytes()[:-100])
+    with pytest.raises(DamagedManifest, match=f"{manifest} is damaged .* delete that file"):
+        ManifestStore(Store(pipeline.settings.store)).find("toys__2026-09")
+    next((pipeline.root / "store").glob("embeddings/*/caps__2026-09/_SUCCESS.json")).write_text('{"drop": "ca')
     asked = asked_for_tonight(pipeline)
-    assert asked == [BAGS, "home__2026-09", DROP, "shoes__2026-09"]
+    assert sorted(asked) == [BAGS, "caps__2026-09", "home__2026-09", DROP, "shoes__2026-09", "toys__2026-09"]
     assert asked_for_tonight(pipeline, quiet_s=3600) == []  # all of it was delivered just now
     for key in asked:
         pipeline.run("ingest_drop", key)
     assert asked_for_tonight(pipeline) == [] and pipeline.status().in_sync
 
 
+def test_a_library_that_is_not_there_fails_the_tick(pipeline: Pipeline) -> None:
+    with pytest.raises(UserError, match=r"the media library .* does not exist"):
+        asked_for_tonight(pipeline)
+
+
+def test_what_is_too_much_for_a_night_comes_in_another(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [f"lunar__d{number}" for number in range(5)]
+    for key in keys:
+        pipeline.deliver(key, {"a.png": COLOURS["red"]})
+    monkeypatch.setattr(schedules, "MOST_A_NIGHT", 2)
+    asked = [asked_for_tonight(pipeline, night=night) for night in range(23, 29)]  # none of these is ever mended
+    assert all(len(each) == 2 for each in asked) and {key for each in asked for key in each} == set(keys)
+
+
 @pytest.mark.slow
 def test_one_drop_whose_ingest_failed_keeps_no_other_from_being_published(pipeline: Pipeline) -> None:
-    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(DROP, FOUR, "path,title\nred.png,A red card\n")
     pipeline.deliver(BAGS, {"red.png": COLOURS["red"]})
     pipeline.ingest()
-    pipeline.deliver(BAGS, {"grey.png": (9, 9, 9)})
+    pipeline.deliver(BAGS, {"grey.png": (9, 9, 9), "red.png": (99, 9, 9)})  # one of them exported again: it stays live
     with DagsterRuns(pipeline.settings) as runs:
         runs.run("ingest_drop", BAGS, only=["drop_manifest"])
-    shutil.rmtree(next((pipeline.root / "store").glob(f"embeddings/*/{DROP}")))  # what is live is taken from there
+    next((pipeline.root / "store").glob(f"embeddings/*/{DROP}/part-*")).unlink()  # what is live is taken from there
     rebuild = {"ops": {"staged_media_index": {"config": {"mode": "rebuild"}}}}
     outcome = pipeline.run("nightly_reindex", config=rebuild).metadata
-    assert outcome["staged_media_index"]["left_out"] == 1 and outcome["media_index"]["swapped"]
+    assert outcome["staged_media_index"]["left_out"] == 2 and outcome["media_index"]["swapped"]
     assert pipeline.status().live.rows == 5
     with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
         check = dg.AssetCheckKey(dg.AssetKey("staged_media_index"), "complete")
         (said,) = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
         verdict = said.event.dagster_event.asset_check_evaluation_data
     assert (
-        not verdict.passed and f"1 pictures of 1 drops have no vector and are left out: {BAGS}" in verdict.description
+        not verdict.passed and f"2 pictures of 1 drops have no vector and are left out: {BAGS}" in verdict.description
     )
 
     with DagsterRuns(pipeline.settings) as runs:
         runs.run("nightly_reindex", config=rebuild, only=["staged_media_index"])
         runs.run("ingest_drop", BAGS)  # ready between staging and publishing
-        assert runs.run("nightly_reindex", only=["media_index"]).metadata["media_index"]["late_upserted"] == 1
+        assert runs.run("nightly_reindex", only=["media_index"]).metadata["media_index"]["late_upserted"] == 2
         runs.run("ingest_drop", DROP)
     assert pipeline.status().in_sync and pipeline.status().live.rows == 6
 

@@ -59,6 +59,12 @@ def test_a_drop_that_is_out_of_reach_is_named_and_the_others_are_looked_at(measu
     assert "bags__2026-09" in why
 
 
+def test_pictures_that_have_no_vector_yet_are_passed_over(measure, pipeline: Pipeline) -> None:
+    for part in (pipeline.root / "store" / "embeddings").glob("*/*/part-*.parquet"):
+        part.unlink()
+    assert measure() is None
+
+
 def test_nothing_to_embed_is_nothing_measured(pipeline: Pipeline) -> None:
     encoder = wiring.encoder(pipeline.settings)
     store = EmbeddingStore(Store(pipeline.settings.store))

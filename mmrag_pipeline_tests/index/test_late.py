@@ -65,6 +65,13 @@ def test_a_drop_without_its_vectors_waits_as_it_was_staged(milvus, staged, write
     assert not {"upsert", "delete"} & set(writes.calls)
 
 
+def test_what_would_go_with_a_drop_that_waits_is_no_mass_deletion(milvus, staged):
+    anew = replace(WATCHES, items={"anew.mp4": Item("another film", frame_ms=100)}).rows
+    published = publish(milvus, staged, late=lambda: [replace(anew, vectors=tuple)], now=TOMORROW)
+    assert published.swapped and live_ids(milvus) == WATCHES.ids | BAGS.ids
+    assert len(published.late.waiting) == 1
+
+
 def test_what_a_killed_run_left_out_comes_with_the_next(milvus, staged):
     def killed():
         if milvus.live().name == staged.collection:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Literal
 
 import dagster as dg
@@ -216,7 +215,7 @@ def _without_lacking(
     found, left_out = [], {}
     for source in drops:
         if not is_embedded(embeddings, encoder.fingerprint, source.drop.key, source.manifest):
-            source, lacking = without_lacking(source, partial(connection.get, live.name), dim=encoder.dim)
+            source, lacking = without_lacking(source, connection, live.name, dim=encoder.dim)
             if lacking:
                 left_out[source.drop.key] = lacking
         found.append(source)
@@ -230,7 +229,10 @@ def _complete(left_out: dict[str, int]) -> dg.AssetCheckResult:
         "see why the ingest_drop runs of these drops failed and run them again (mmrag backfill)" if left_out else "",
         {"left_out": dg.MetadataValue.json(left_out)},
         name="complete",
-        detail=f"{pictures} pictures of {drops} drops have no vector and are left out: {named}." if left_out else "",
+        detail=f"{pictures} pictures of {drops} drops have no vector and are left out: {named}. Where their files were "
+        f"exported again, what was live of them stays."
+        if left_out
+        else "",
     )
 
 

@@ -47,7 +47,10 @@ def drop_manifest(
     library, limits, manifests = media_library.library(), media_library.limits(), ManifestStore(store.open())
 
     def scan(key: str) -> Metadata:
-        drop, previous = Drop.parse(key), manifests.find(key)
+        drop = Drop.parse(key)
+        previous, warning = manifests.find_usable(key)
+        if warning:
+            context.log.warning("%s: %s", key, warning)
         report = scan_drop(
             library,
             drop,

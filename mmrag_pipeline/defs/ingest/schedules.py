@@ -1,5 +1,6 @@
 """What the drop sensor missed or asked for in vain is asked for again: every night."""
 
+import random
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +12,6 @@ from mmrag_pipeline.defs.ingest.each_drop import partitions_of
 from mmrag_pipeline.defs.ingest.jobs import ingest_drop
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.drift import Drift, find_drift
-from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.readiness import readiness
 from mmrag_pipeline.resources import ClipEncoderResource, MediaLibraryResource, StoreResource
 from mmrag_pipeline.settings import load_settings
@@ -28,12 +28,13 @@ def find_drifted(
     store: StoreResource,
     clip_encoder: ClipEncoderResource,
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """One run for each drop whose files, manifest and vectors are not of one mind, and that no run is at work on."""
+    """One run for each drop whose files, manifest and vectors are not of one mind, and that no run is at work on.
+
+    Raises:
+        UserError: the library can't be listed; a tick that fails is seen, one that is skipped is not.
+    """
     now = context.scheduled_execution_time
-    try:
-        found = _in_time(context, _drifts(now, media_library, store, clip_encoder))
-    except UserError as error:
-        return dg.SkipReason(str(error))  # the sensor fails for the same reason every 30 s, and is seen
+    found = _in_time(context, _drifts(now, media_library, store, clip_encoder))
     runs = context.instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     under_way = {key for run in runs for key in partitions_of(context.instance, run)}
     asked = [drift for drift in found if drift.drop.key not in under_way]
@@ -55,10 +56,11 @@ def find_drifted(
 def _drifts(
     now: datetime, media_library: MediaLibraryResource, store: StoreResource, clip_encoder: ClipEncoderResource
 ) -> Iterator[Drift | None]:
-    """One for each drop of the library, None where it has not drifted."""
+    """One for each drop of the library, None where it has not drifted; from where the night's lot falls, and round."""
     library, opened, at = media_library.library(), store.open(), datetime.now(UTC)
     drops = library.drops().drops
-    first = now.toordinal() * 4111 % len(drops)  # where one night's time does not suffice, another begins elsewhere
+    # Where a night's time, or its share of runs, does not suffice for all, another night begins elsewhere.
+    first = random.Random(now.toordinal()).randrange(len(drops))
     fingerprint, limits = clip_encoder.encoder(opened).noted_fingerprint(), media_library.limits()
     quiet_s, marker = media_library.quiet_s, media_library.ready_marker
     for drop in drops[first:] + drops[:first]:
@@ -81,7 +83,7 @@ def _in_time(context: dg.ScheduleEvaluationContext, drifts: Iterator[Drift | Non
         if time.monotonic() - started > MAX_TICK_S:
             context.log.warning("time for %d drops only; another night begins with others", number)
             break
-    return sorted(found, key=lambda drift: drift.drop.key)
+    return found
 
 
 @dg.definitions
