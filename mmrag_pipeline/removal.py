@@ -1,4 +1,4 @@
-"""A drop leaves the pipeline: its rows, its vectors and its manifest."""
+"""A drop leaves the pipeline: its rows, its vectors, what was found of its health, and its manifest."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mmrag_pipeline.index.sync import sync_drop
 from mmrag_pipeline.media.library import Drop, MediaLibrary
 from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA
 from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.quality.health import HealthStore
 from mmrag_pipeline.store import Store
 
 
@@ -52,5 +53,6 @@ def remove_drop(
         now=now,
     )
     embeddings.remove(drop.key)
+    HealthStore(store).remove(drop.key)
     manifests.remove(drop.key)
     return Removal(rows=report.deleted, files=len(before) if before is not None else 0)

@@ -98,6 +98,9 @@ class HealthStore:
     def write(self, drop: str, table: pa.Table) -> None:
         write_table(self.folder / f"{drop}.parquet", table)
 
+    def remove(self, drop: str) -> None:
+        (self.folder / f"{drop}.parquet").unlink(missing_ok=True)
+
     def keep_only(self, drops: Iterable[str]) -> None:
         """Remove the tables of other drops: they left the library."""
         try:
