@@ -109,9 +109,10 @@ def _about_run(
 
 
 def _about_tick(tick: LastTick, incidents: Incidents, settings: Settings, now: datetime) -> Iterator[Alert]:
+    name = f"tick {tick.name}"  # a schedule may be called like its job
     if not tick.trouble:
-        incidents.succeeded(tick.name, "")
-    elif incidents.failed(tick.name, "", tick.trouble, now=now):
+        incidents.succeeded(name, "")
+    elif incidents.failed(name, "", tick.trouble, now=now):
         yield Alert(
             title=f"{tick.name} fails its ticks",
             text=tick.trouble,
