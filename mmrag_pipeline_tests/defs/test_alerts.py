@@ -121,6 +121,37 @@ def test_many_partitions_that_fail_alike_are_one_incident_until_all_work(watch: 
     assert len(channel.said) == 2
 
 
+def test_every_failed_step_is_said_those_of_the_index_first_and_what_is_live(watch: Watch, channel: Channel) -> None:
+    def fails(name: str) -> None:
+        if name not in works:
+            raise dg.Failure(f"{name} has no room", allow_retries=False)
+
+    @dg.asset
+    def near_duplicates() -> None:
+        fails("near_duplicates")
+
+    @dg.asset(deps=[near_duplicates.key])
+    def after() -> None: ...
+
+    @dg.asset
+    def staged_media_index() -> None:
+        fails("staged_media_index")
+
+    @dg.asset(deps=[staged_media_index])
+    def media_index() -> None: ...
+
+    assets = [near_duplicates, after, staged_media_index, media_index]
+    dg.materialize(assets, instance=watch.instance, raise_on_error=False)
+    watch.tick()
+    live = "What is live stays as it is."
+    assert f"\nstaged_media_index has no room\nnear_duplicates has no room\n{live}" in channel.said[0]
+    works.add("staged_media_index")
+    dg.materialize(assets, instance=watch.instance, raise_on_error=False)
+    watch.tick()
+    assert "\nnear_duplicates has no room\nThe new index is live all the same." in channel.said[1]
+    assert len(channel.said) == 2
+
+
 def test_a_run_that_is_tried_again_is_not_said(watch: Watch, channel: Channel) -> None:
     watch.run("a", **{sensors.WILL_RETRY: "true"})
     watch.tick()
