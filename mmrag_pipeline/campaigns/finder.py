@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 class MilvusReferenceFinder:
-    """A `ReferenceFinder` on the live collection; generated pictures are never found, and of near-duplicates one."""
+    """A `ReferenceFinder` on the live collection; generated pictures are never found.
+
+    Of near-duplicates among the views of one sku it gives one. A search gives all: which product is meant is for the
+    best hit to say, and a copy of that picture may be catalogued as another product, or as none.
+    """
 
     def __init__(self, milvus: Milvus, encoder: Encoder, *, copies: Copies = NO_COPIES):
         self._milvus = milvus
@@ -58,4 +62,4 @@ class MilvusReferenceFinder:
 
     def _search(self, request: SearchRequest, product_line: str | None, min_score: float | None) -> list[Hit]:
         request = replace(request, where=Filter(product_line=product_line), min_score=min_score)
-        return self._copies.best_of_each(search(self._milvus, self._encoder, request))
+        return search(self._milvus, self._encoder, request)

@@ -14,6 +14,7 @@ from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
     InstigatorType,
+    ScheduleInstigatorData,
     SensorInstigatorData,
     TickData,
     TickStatus,
@@ -117,6 +118,37 @@ def test_many_partitions_that_fail_alike_are_one_incident_until_all_work(watch: 
     works.clear()
     watch.run("a")
     watch.tick()
+    assert len(channel.said) == 2
+
+
+def test_every_failed_step_is_said_those_of_the_index_first_and_what_is_live(watch: Watch, channel: Channel) -> None:
+    def fails(name: str) -> None:
+        if name not in works:
+            raise dg.Failure(f"{name} has no room", allow_retries=False)
+
+    @dg.asset
+    def near_duplicates() -> None:
+        fails("near_duplicates")
+
+    @dg.asset(deps=[near_duplicates.key])
+    def after() -> None: ...
+
+    @dg.asset
+    def staged_media_index() -> None:
+        fails("staged_media_index")
+
+    @dg.asset(deps=[staged_media_index])
+    def media_index() -> None: ...
+
+    assets = [near_duplicates, after, staged_media_index, media_index]
+    dg.materialize(assets, instance=watch.instance, raise_on_error=False)
+    watch.tick()
+    live = "What is live stays as it is."
+    assert f"\nstaged_media_index has no room\nnear_duplicates has no room\n{live}" in channel.said[0]
+    works.add("staged_media_index")
+    dg.materialize(assets, instance=watch.instance, raise_on_error=False)
+    watch.tick()
+    assert "\nnear_duplicates has no room\nThe new index is live all the same." in channel.said[1]
     assert len(channel.said) == 2
 
 
@@ -225,12 +257,21 @@ def test_an_incident_that_goes_on_is_said_again_the_next_day() -> None:
     assert incidents.failed("nightly", "", "another reason", now=NOW)
 
 
-def ticked(instance: dg.DagsterInstance, name: str, trouble: Exception | None) -> None:
-    """What the daemon writes down when a sensor has ticked."""
+SENSOR = SensorInstigatorData(min_interval=30)
+SCHEDULE = ScheduleInstigatorData(cron_schedule="30 2 * * *")
+
+
+def ticked(
+    instance: dg.DagsterInstance,
+    name: str,
+    trouble: Exception | None,
+    data: SensorInstigatorData | ScheduleInstigatorData = SENSOR,
+) -> None:
+    """What the daemon writes down when a sensor or schedule has ticked."""
     location = RegisteredCodeLocationOrigin("mmrag_pipeline")
     origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
-    kind, status = InstigatorType.SENSOR, InstigatorStatus.RUNNING
-    state = InstigatorState(origin, kind, status, SensorInstigatorData(min_interval=30))
+    kind = InstigatorType.SENSOR if data is SENSOR else InstigatorType.SCHEDULE
+    state = InstigatorState(origin, kind, InstigatorStatus.RUNNING, data)
     if instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
         instance.add_instigator_state(state)
     error = None
@@ -252,12 +293,23 @@ def ticked(instance: dg.DagsterInstance, name: str, trouble: Exception | None) -
     )
 
 
-def test_a_sensor_that_fails_is_said_once_until_it_works_again(watch: Watch, channel: Channel) -> None:
+def test_a_sensor_that_fails_twice_is_said_once_until_it_works_again(watch: Watch, channel: Channel) -> None:
     unmounted = UserError("the media library /media holds no drop: is the share mounted?")
-    for trouble in (unmounted, unmounted, None, unmounted):
+    said = 0
+    for trouble, more in (
+        (unmounted, 0),  # once may be a moment
+        (unmounted, 1),
+        (unmounted, 0),
+        (None, 0),
+        (unmounted, 0),
+        (None, 0),
+        (unmounted, 0),
+        (unmounted, 1),
+    ):
         ticked(watch.instance, "drop_sensor", trouble)
         watch.tick()
-    assert len(channel.said) == 2
+        said += more
+        assert len(channel.said) == said
     assert channel.said[0].startswith(
         "*drop_sensor fails its ticks*\nthe media library /media holds no drop: is the share mounted?\n"
     )
@@ -266,17 +318,45 @@ def test_a_sensor_that_fails_is_said_once_until_it_works_again(watch: Watch, cha
     assert "\nRuntimeError: a bug\n" in channel.said[2]
 
 
+def test_a_schedule_that_fails_is_said_at_once_and_is_not_its_job(watch: Watch, channel: Channel) -> None:
+    @dg.op
+    def alone() -> None:
+        if not works:
+            raise dg.Failure("no room", allow_retries=False)
+
+    @dg.job
+    def nightly_reindex():
+        alone()
+
+    def run() -> str:
+        nightly_reindex.execute_in_process(instance=watch.instance, raise_on_error=False)
+        return watch.tick()
+
+    ticked(watch.instance, "nightly_reindex", UserError("no such setting"), SCHEDULE)
+    assert watch.tick().endswith(", 1 alerts, 1 open incidents")
+    assert run().endswith(", 1 alerts, 2 open incidents")
+    works.add("")
+    assert run().endswith(", 0 alerts, 1 open incidents")
+    works.clear()
+    run()
+    ticked(watch.instance, "nightly_reindex", None, SCHEDULE)
+    assert watch.tick().endswith(", 0 alerts, 1 open incidents")
+    assert len(channel.said) == 3
+
+
 def test_a_code_server_that_is_away_for_a_moment_and_its_own_failures_are_not_said(
     watch: Watch, channel: Channel
 ) -> None:
-    ticked(watch.instance, "drop_sensor", DagsterUserCodeUnreachableError("no answer"))
-    ticked(watch.instance, sensors.NAME, Unavailable("the webhook took no alert"))
+    for _ in range(2):
+        ticked(watch.instance, "drop_sensor", DagsterUserCodeUnreachableError("no answer"))
+        ticked(watch.instance, sensors.NAME, Unavailable("the webhook took no alert"))
     watch.tick()
     assert channel.said == []
 
 
 def test_a_webhook_that_fails_hides_no_failing_sensor(watch: Watch, channel: Channel) -> None:
-    ticked(watch.instance, "drop_sensor", UserError("is the share mounted?"))
+    for _ in range(2):
+        ticked(watch.instance, "drop_sensor", UserError("is the share mounted?"))
     channel.status = 500
     with pytest.raises(Unavailable, match="HTTP 500"):
         watch.tick()

@@ -1,4 +1,4 @@
-"""A run whose process was killed is ended; one that lives, or is another launcher's, is left alone."""
+"""A run whose process was killed is ended; one that lives, or is of another launcher or location, is left alone."""
 
 from __future__ import annotations
 
@@ -12,27 +12,44 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from mmrag_pipeline.defs.operate.lost_runs import GONE, end_lost_runs
 from mmrag_pipeline.processes import still_runs
 
+HERE = RegisteredCodeLocationOrigin("mmrag_pipeline")
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(HERE, "__repository__"), "nightly")
 WORKER = """
-import sys, time
+import sys
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._serdes import deserialize_value
 
 @dg.op
 def waits():
     print("begun", flush=True)
     sys.stdin.read()
 
-@dg.job
+@dg.job(executor_def=dg.in_process_executor)
 def nightly():
     waits()
 
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
-    nightly.execute_in_process(instance=instance, tags={name: "{}" for name in sys.argv[2:]})
+    tags = {name: "{}" for name in sys.argv[3:]}
+    run = instance.create_run_for_job(nightly, tags=tags, remote_job_origin=deserialize_value(sys.argv[2]))
+    execute_run(InMemoryJob(nightly), run, instance)
 """
+
+
+@dg.op
+def nothing() -> None: ...
+
+
+@dg.job
+def nightly():
+    nothing()
 
 
 @pytest.fixture
@@ -47,7 +64,7 @@ def workers(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
     """A worker of the code server and one of another launcher, each in the middle of its run."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path), *tags],
+            [sys.executable, "-c", WORKER, str(tmp_path), dg.serialize_value(ORIGIN), *tags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -63,24 +80,53 @@ def workers(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
         worker.wait()
 
 
+def begun(instance: dg.DagsterInstance, *, pid: int, location: str = HERE.location_name) -> str:
+    """A run that a code server has started and that has said that it runs."""
+    server = RegisteredCodeLocationOrigin(location)
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(server, "__repository__"), nightly.name)
+    run = instance.create_run_for_job(nightly, tags={GRPC_INFO_TAG: "{}"}, remote_job_origin=origin)
+    started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, nightly.name, pid=pid)
+    instance.report_dagster_event(started, run.run_id)
+    return run.run_id
+
+
+def tick(instance: dg.DagsterInstance) -> str:
+    with dg.SensorEvaluationContext(None, instance=instance, code_location_origin=HERE) as context:
+        return end_lost_runs(context).skip_message
+
+
+def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
+
+
 def test_only_a_run_that_lost_its_process_is_ended(
     instance: dg.DagsterInstance, workers: list[subprocess.Popen[str]]
 ) -> None:
-    def tick() -> str:
-        with dg.build_sensor_context(instance=instance) as context:
-            return end_lost_runs(context).skip_message
-
-    assert tick() == "0 runs had lost their process"
+    (ours,) = instance.get_runs(dg.RunsFilter(tags={GRPC_INFO_TAG: "{}"}))
+    assert tick(instance) == "0 runs had lost their process"
     for worker in workers:
         worker.send_signal(signal.SIGKILL)
     workers[0].wait()  # of the other one a zombie is left
-    assert tick() == "1 runs had lost their process"
-    (ours,) = instance.get_runs(dg.RunsFilter(tags={GRPC_INFO_TAG: "{}"}))
-    assert ours.status == dg.DagsterRunStatus.FAILURE
+    elsewhere = begun(instance, pid=workers[0].pid, location="another")  # a number of another container
+    assert tick(instance) == "1 runs had lost their process"
+    assert status(instance, ours.run_id) == dg.DagsterRunStatus.FAILURE
     (failed,) = instance.get_records_for_run(ours.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records
     assert failed.event_log_entry.dagster_event.message == GONE
-    assert len(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))) == 1
-    assert tick() == "0 runs had lost their process"
+    assert status(instance, elsewhere) == dg.DagsterRunStatus.STARTED
+    assert len(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))) == 2
+    assert tick(instance) == "0 runs had lost their process"
+
+
+def test_a_lost_run_does_not_hide_behind_a_later_one_with_its_number(instance: dg.DagsterInstance) -> None:
+    elsewhere = begun(instance, pid=os.getpid(), location="another")
+    lost, alive = (begun(instance, pid=os.getpid()) for _ in range(2))
+    later_elsewhere = begun(instance, pid=os.getpid(), location="another")
+    assert tick(instance) == "1 runs had lost their process"
+    assert status(instance, lost) == dg.DagsterRunStatus.FAILURE
+    for run_id in (elsewhere, alive, later_elsewhere):
+        assert status(instance, run_id) == dg.DagsterRunStatus.STARTED
 
 
 def test_a_younger_process_of_the_same_number_is_another_unless_its_command_says_otherwise() -> None:

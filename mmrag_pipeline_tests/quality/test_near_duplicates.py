@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mmrag_pipeline.campaigns.brief import Product, References
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
+from mmrag_pipeline.campaigns.selection import select
 from mmrag_pipeline.index.copies import Copies
 from mmrag_pipeline.index.rebuild import publish, stage
 from mmrag_pipeline.index.search import SearchRequest, search
@@ -130,12 +132,21 @@ def test_a_search_shows_one_of_each_group_and_fills_up_behind(milvus) -> None:
 
 def test_references_are_one_of_each_group_and_rather_the_keeper(milvus) -> None:
     views = {f"{n}.jpg": Item(f"cape {n}", sku="L-9", title="Cape") for n in range(4)}
-    index = stage(milvus, drops=[FakeDrop("lunar__one", views).rows], fingerprint=FINGERPRINT, dim=DIM, now=NOW)
-    publish(milvus, index, now=NOW)
+    foreign = {"other.jpg": Item("cape cape red", sku="L-8", title="Cloak"), "none.jpg": Item("cape cape red blue")}
+    drops = [FakeDrop("lunar__one", {**views, **foreign}).rows]
+    publish(milvus, stage(milvus, drops=drops, fingerprint=FINGERPRINT, dim=DIM, now=NOW), now=NOW)
     first, *_, last = (views[f"{n}.jpg"].content_id for n in range(4))
     finder = MilvusReferenceFinder(milvus, ENCODER, copies=Copies({first: "g", last: "g"}, frozenset({last})))
     kept = ["1.jpg", "2.jpg", "3.jpg"]
     assert [hit.path for hit in finder.by_sku("L-9", product_line=None, limit=3)] == kept
-    sought = finder.by_text("cape", product_line="lunar", min_score=None, limit=12)
     shown = finder.views("L-9", product_line=None, text="cape", image=None, limit=12)
-    assert sorted(hit.path for hit in sought) == sorted(hit.path for hit in shown) == kept
+    assert sorted(hit.path for hit in shown) == kept
+
+    # A copy that is kept and is another product's, or nobody's, takes no product from the query.
+    for keeper in foreign.values():
+        copies = Copies({views["2.jpg"].content_id: "g", keeper.content_id: "g"}, frozenset({keeper.content_id}))
+        finder = MilvusReferenceFinder(milvus, ENCODER, copies=copies)
+        product = Product(name="the cape", query="cape 2", product_line="lunar")
+        found = select(product, finder, policy=References(views="nearest"), wanted=3)
+        assert found.candidates[0].hit.path == "2.jpg"
+        assert sorted(chosen.hit.path for chosen in found.candidates) == sorted(views)

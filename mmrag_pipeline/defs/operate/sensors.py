@@ -14,7 +14,7 @@ from dagster import DagsterEventType
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from mmrag_pipeline.alerts import Alert, Incidents, post
-from mmrag_pipeline.defs.index.assets import media_index
+from mmrag_pipeline.defs.index.assets import media_index, staged_media_index
 from mmrag_pipeline.defs.ingest.each_drop import failures_in, partitions_of
 from mmrag_pipeline.defs.operate.ticks import LastTick, last_ticks, sentence_of
 from mmrag_pipeline.errors import Unavailable
@@ -26,6 +26,8 @@ OVERLAP_S = 60.0
 """A run's end may be written a little after that of a later one: so much is looked at twice."""
 RUNBOOK = "docs/runbook.md"
 WILL_RETRY = "dagster/will_retry"
+_INDEX = {asset.key.to_user_string() for asset in (staged_media_index, media_index)}
+"""Steps whose failure is said first: without them nothing new is found."""
 _ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
 
 
@@ -103,15 +105,16 @@ def _about_run(
                 yield Alert(
                     title=f"{_shown(run.job_name)} failed{f' for {partition}' if partition else ''}",
                     text=sentence,
-                    action=f"What is live stays as it is. What to do: {RUNBOOK}.",
+                    action=f"{_what_is_live(instance, run)} What to do: {RUNBOOK}.",
                     link=_link(settings, run.run_id),
                 )
 
 
 def _about_tick(tick: LastTick, incidents: Incidents, settings: Settings, now: datetime) -> Iterator[Alert]:
+    name = f"tick {tick.name}"  # a schedule may be called like its job
     if not tick.trouble:
-        incidents.succeeded(tick.name, "")
-    elif incidents.failed(tick.name, "", tick.trouble, now=now):
+        incidents.succeeded(name, "")
+    elif incidents.failed(name, "", tick.trouble, now=now):
         yield Alert(
             title=f"{tick.name} fails its ticks",
             text=tick.trouble,
@@ -121,17 +124,31 @@ def _about_tick(tick: LastTick, incidents: Incidents, settings: Settings, now: d
 
 
 def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
-    """By partition the first failed step's own sentence, else the run's."""
+    """By partition the sentences of the failed steps, those of the index first, else the run's."""
     partition = run.tags.get(PARTITION_NAME_TAG, "")
+    index: list[str] = []
+    others: list[str] = []
     for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.STEP_FAILURE).records:
-        data = record.event_log_entry.dagster_event.step_failure_data
+        step, data = record.event_log_entry.step_key, record.event_log_entry.dagster_event.step_failure_data
+        said = index if step in _INDEX else others
         if data.user_failure_data is not None:
-            return failures_in(data.user_failure_data.metadata) or {partition: str(data.user_failure_data.description)}
-        if data.error is not None:
-            return {partition: f"{record.event_log_entry.step_key}: {sentence_of(data.error.cause or data.error)}"}
+            if by_drop := failures_in(data.user_failure_data.metadata):
+                return by_drop
+            said.append(str(data.user_failure_data.description))
+        elif data.error is not None:
+            said.append(f"{step}: {sentence_of(data.error.cause or data.error)}")
+    if index or others:
+        return {partition: "\n".join(dict.fromkeys(index + others))}
     for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_FAILURE).records:
         return {partition: record.event_log_entry.dagster_event.message or "the run failed without a word"}
     return {partition: "the run failed without a word"}
+
+
+def _what_is_live(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION).records:
+        if record.event_log_entry.dagster_event.asset_key == media_index.key:
+            return "The new index is live all the same."
+    return "What is live stays as it is."
 
 
 def _about_stale_index(published: datetime, now: datetime, settings: Settings) -> Alert:

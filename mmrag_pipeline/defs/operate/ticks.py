@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -12,11 +12,13 @@ from mmrag_pipeline.errors import Unavailable, UserError
 _FINISHED = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
 _PASSES = "DagsterUserCodeUnreachableError"
 """The code server is being restarted; the sensor that would say it runs there too."""
+_FAILED_TICKS = {InstigatorType.SENSOR: 2, InstigatorType.SCHEDULE: 1}
+"""In a row, until they are trouble: a sensor that fails once asks again within the minute, a schedule tomorrow."""
 
 
 @dataclass(frozen=True)
 class LastTick:
-    """How the last tick of a sensor or schedule went; `trouble` is the sentence it failed with, or empty."""
+    """How the last ticks of a sensor or schedule went; `trouble` is the sentence the last failed with, or empty."""
 
     name: str
     trouble: str
@@ -27,8 +29,11 @@ def last_ticks(instance: dg.DagsterInstance, *, but: str) -> Iterator[LastTick]:
     for state in instance.all_instigator_state():
         if not state.is_running or state.name == but:
             continue
-        for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=_FINISHED):
-            yield LastTick(state.name, _trouble(tick))
+        enough = _FAILED_TICKS.get(state.instigator_type, 1)
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=enough, statuses=_FINISHED)
+        if ticks:  # the newest first
+            troubles = [_trouble(tick) for tick in ticks]
+            yield LastTick(state.name, troubles[0] if len(troubles) == enough and all(troubles) else "")
 
 
 def _trouble(tick: InstigatorTick) -> str:
