@@ -99,25 +99,62 @@ def test_five_drops_are_two_runs_and_each_drop_has_its_own_outcome(
         assert statuses("drop_vectors") == (set(KEYS), set())
 
 
+def ingest_job() -> dg.JobDefinition:
+    """What another process, which takes up a run again, loads."""
+    from mmrag_pipeline.definitions import defs
+
+    return defs().resolve_job_def("ingest_drop")
+
+
+def taken_up_again(run: dg.DagsterRun) -> dg.DagsterRun:
+    """`Re-execute from failure` in the UI, and what run_retries does for a worker that died."""
+    instance = dg.DagsterInstance.get()
+    options = dg.ReexecutionOptions.from_failure(run.run_id, instance)
+    job, quiet = dg.reconstructable(ingest_job), {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.execute_job(job, instance, run_config=quiet, tags=run.tags, reexecution_options=options) as result:
+        return result.dagster_run
+
+
 @pytest.mark.slow
-def test_vectors_that_are_wrong_keep_only_their_own_drop_from_the_index(
+def test_a_drop_that_was_refused_never_goes_live_and_keeps_back_no_other(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mmrag_pipeline.defs.ingest import checks
 
     deliver(pipeline)
-    honest, asked = checks._not_unit, []
+    honest, replace, asked = checks._not_unit, ManifestStore.replace, []
 
     def wrong_once(vectors) -> int:
         asked.append(vectors)
         return 1 if len(asked) == 1 else honest(vectors)
 
+    def never_one(self, drop, previous, table):
+        if drop == BROKEN:
+            raise UserError("this drop has lost its files")
+        replace(self, drop, previous, table)
+
     monkeypatch.setattr(checks, "_not_unit", wrong_once)
-    filled = backfill(pipeline.settings, "stripes__d0[0-2]")
-    assert set(filled.failed) == {KEYS[0]} and filled.failed[KEYS[0]].startswith("embeddings_complete: Delete")
-    with DagsterRuns(pipeline.settings):
-        assert statuses("clip_embeddings") == (set(KEYS[:3]), set())
-        assert statuses("drop_vectors") == (set(KEYS[1:3]), {KEYS[0]})
+    monkeypatch.setattr(ManifestStore, "replace", never_one)
+    with DagsterRuns(pipeline.settings) as dagster:
+        dagster.add_drops(KEYS)
+        failed = dagster.ingest(KEYS[:3])
+        assert failed.keys() == {KEYS[0], BROKEN} and failed[KEYS[0]].startswith("embeddings_complete: Delete")
+        assert statuses("clip_embeddings") == ({KEYS[0], KEYS[2]}, {BROKEN})
+        assert statuses("drop_vectors") == ({KEYS[2]}, {KEYS[0], BROKEN})
+        (again,) = runs()
+        for _ in range(2):
+            again = taken_up_again(again)
+            assert again.status == dg.DagsterRunStatus.FAILURE and again.step_keys_to_execute == ["drop_vectors"]
+        assert statuses("drop_vectors") == ({KEYS[2]}, {KEYS[0], BROKEN})
+    assert pipeline.status().live.rows == 1
+
+    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{KEYS[0]}/part*")
+    part.write_bytes(part.read_bytes()[:50])
+    with DagsterRuns(pipeline.settings) as dagster:
+        failed = dagster.ingest(KEYS[:3])
+    assert failed.pop(BROKEN) == "this drop has lost its files" and failed.keys() == {KEYS[0]}
+    said = failed[KEYS[0]]
+    assert said.startswith("embeddings_complete: can't be judged (ArrowInvalid") and "under embeddings/" in said
 
 
 def test_what_does_not_answer_is_asked_again_and_only_that(pipeline: Pipeline) -> None:
