@@ -143,6 +143,11 @@ def partitions_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]
     return drops[first : last + 1]
 
 
+def done_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """The drops that a run has brought to its end, whatever became of the others."""
+    return _said_in(instance, run.run_id, but=set()).materialised.get(STEPS[-1], set())
+
+
 @dataclass
 class _SoFar:
     """What the run's events say: which steps it has, and by drop what was materialised and why others failed."""
