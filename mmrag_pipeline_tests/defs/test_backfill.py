@@ -17,6 +17,7 @@ from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.find import find
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.store import Store
+from mmrag_pipeline_tests.defs.test_nightly import requested_for_tonight
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
 
 ASSETS = ["drop_manifest", "clip_embeddings", "drop_vectors"]
@@ -208,8 +209,20 @@ def test_the_steps_of_a_drop_s_run_are_known_in_their_order(pipeline: Pipeline) 
 
 
 @pytest.mark.slow
-def test_the_command_says_what_it_did_and_what_it_does_not_find(pipeline: Pipeline) -> None:
+def test_the_command_says_what_it_did_and_what_it_does_not_find(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline.deliver(KEYS[0], {"a.png": COLOURS["red"]})
+
+    def never(*_) -> None:
+        raise UserError("this disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ManifestStore, "replace", never)
+        with pytest.raises(
+            UserError, match=f"1 drops failed: {KEYS[0]}: this disk is full. Nothing was published: no "
+        ):
+            backfill(pipeline.settings, "stripes")
     unknown = CliRunner().invoke(app, ["backfill", "stripe"])
     assert unknown.exit_code == 2 and "product lines stripes" in unknown.output
     done = CliRunner().invoke(app, ["backfill", "stripes"])
@@ -245,20 +258,25 @@ def test_another_model_is_embedded_beside_the_live_one_and_swapped_in_at_the_end
     assert found
     monkeypatch.setenv("MMRAG_CLIP_MODEL", small_clip)
     new = pipeline.settings
-    for number, key in enumerate(KEYS[:3]):
-        if number == 2:  # a night in between publishes no part of it
-            with pytest.raises(UserError, match=f"no vector of model .*{KEYS[2]}|materialise clip_embeddings"):
-                pipeline.run("nightly_reindex")
+    requests = requested_for_tonight(pipeline)
+    assert [request.partition_key for request in requests] == KEYS[:3]
+    beside = [dg.AssetKey("drop_manifest"), dg.AssetKey("clip_embeddings")]
+    assert all(request.asset_selection == beside for request in requests)
+    for key in KEYS[:2]:
         with DagsterRuns(new) as dagster:
             dagster.run("ingest_drop", key, only=["drop_manifest", "clip_embeddings"])
         assert [hit.path for hit in find(old, text="something red").hits] == found
         with pytest.raises(UserError, match="model"):
             find(new, text="something red")
         assert pipeline.status().live == before
+    with pytest.raises(UserError, match=f"no vector of model .*{KEYS[2]}|materialise clip_embeddings"):
+        pipeline.run("nightly_reindex")  # a night in between publishes no part of it
+    assert pipeline.status().live == before
 
-    published = pipeline.run("nightly_reindex").metadata["media_index"]
+    filled = backfill(new, "stripes")
+    assert (filled.done, filled.failed, filled.current) == ([KEYS[2]], {}, KEYS[:2])
     after = pipeline.status()
-    assert published["previous"] == before.collection and after.in_sync
+    assert filled.live == after.live.collection != before.collection and after.in_sync
     assert (after.live.rows, after.live.fingerprint) == (before.rows, after.fingerprint) != (6, before.fingerprint)
     assert len(find(new, text="something red").hits) == len(found)
     with pytest.raises(UserError, match="model"):

@@ -127,7 +127,7 @@ def test_publishing_takes_along_what_was_ingested_after_staging(pipeline: Pipeli
 BAGS = "bags__2026-09"
 
 
-def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0) -> list[str]:
+def requested_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0) -> list[dg.RunRequest]:
     """What the schedule requests at the next two o'clock."""
     loaded = defs()
     with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
@@ -139,13 +139,21 @@ def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0) -> list[str]:
                 media_library=library,
                 store=loaded.resources["store"],
                 clip_encoder=loaded.resources["clip_encoder"],
+                milvus=loaded.resources["milvus"],
             )
         known = instance.get_dynamic_partitions("media_drops")
     if isinstance(asked, dg.SkipReason):
         return []
     keys = [request.partition_key for request in asked]
     assert set(keys) <= set(known) and len({request.run_key for request in asked}) == len(keys)
-    return keys
+    return asked
+
+
+def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0) -> list[str]:
+    """The drops of these runs, each from its files to the live collection."""
+    requests = requested_for_tonight(pipeline, quiet_s)
+    assert not any(request.asset_selection for request in requests)
+    return [request.partition_key for request in requests]
 
 
 @pytest.mark.slow
