@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.drift import find_drift
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.settings import Settings
 from mmrag_pipeline.store import Store
+
+BESIDE = ["drop_manifest", "clip_embeddings"]
+"""What can be done for a drop while the live collection is of another model: nothing is written to that."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,11 @@ def backfill(settings: Settings, pattern: str, *, progress: Callable[[int, int],
     """Ingest what is missing of the drops of a product line, or of those whose keys match a pattern (`lunar__2026-*`).
 
     Dagster learns of drops that are new to it. A drop that fails keeps no other from being done and published; a
-    second call does what the first did not.
+    second call does what the first did not. Where the live collection is of another model, drops are embedded beside
+    it, and go live together when the index is published.
 
     Raises:
-        UserError: the library can't be read, no drop matches, or nothing could be published.
+        UserError: the library can't be read, no drop matches, or nothing could be published (and why drops failed).
     """
     store, library = Store(settings.store), wiring.library(settings)
     chosen = _choose(library.drops().drops, pattern)
@@ -51,12 +56,18 @@ def backfill(settings: Settings, pattern: str, *, progress: Callable[[int, int],
         missing = {drift.drop.key for drift in drifted} | {drop.key for drop in chosen} - runs.indexed()
         runs.add_drops(drop.key for drop in chosen)
         portions, failed, tried = runs.portions(missing), {}, 0
+        only = BESIDE if missing and _is_of_another_model(settings, store) else None
         for portion in portions:
-            failed |= runs.ingest(portion)
+            failed |= runs.ingest(portion, only=only)
             tried += len(portion)
             if progress is not None:
                 progress(tried, len(missing))
-        published = runs.run("nightly_reindex").metadata["media_index"]
+        try:
+            published = runs.run("nightly_reindex").metadata["media_index"]
+        except (UserError, RuntimeError) as error:
+            if not failed:
+                raise
+            raise type(error)(f"{listed(failed)}. Nothing was published: {error}") from error
     return Backfill(
         current=[drop.key for drop in chosen if drop.key not in missing],
         done=sorted(missing - failed.keys()),
@@ -65,6 +76,20 @@ def backfill(settings: Settings, pattern: str, *, progress: Callable[[int, int],
         live=published["collection"],
         rows=published["rows"],
     )
+
+
+def listed(failed: Mapping[str, str]) -> str:
+    """The drops that failed and why, as the beginning of a message."""
+    return f"{len(failed)} drops failed: " + "; ".join(f"{key}: {why}" for key, why in sorted(failed.items()))
+
+
+def _is_of_another_model(settings: Settings, store: Store) -> bool:
+    with connect(wiring.milvus(settings)) as milvus:
+        live = milvus.live()
+    if live is None:
+        return False
+    encoder = wiring.encoder(settings, store)
+    return not live.fits(fingerprint=encoder.fingerprint, dim=encoder.dim)
 
 
 def _choose(drops: list[Drop], pattern: str) -> list[Drop]:

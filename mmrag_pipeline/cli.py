@@ -212,6 +212,7 @@ def backfill(
 ) -> None:
     """Ingest what is missing of many drops, in a few Dagster runs in this process, and publish the index once."""
     from mmrag_pipeline.backfill import backfill as fill
+    from mmrag_pipeline.backfill import listed
 
     with progress_bars() as progress:
         progress("drops", 0, None)
@@ -223,11 +224,7 @@ def backfill(
         )
     )
     if filled.failed:
-        raise UserError(
-            f"{len(filled.failed)} drops failed: "
-            + "; ".join(f"{key}: {why}" for key, why in sorted(filled.failed.items()))
-            + ". The others are published; the same command tries these again."
-        )
+        raise UserError(f"{listed(filled.failed)}. The others are published; the same command tries these again.")
 
 
 @app.command()

@@ -113,15 +113,15 @@ class DagsterRuns:
             unbroken = True
         return portions
 
-    def ingest(self, portion: Sequence[str]) -> dict[str, str]:
-        """One run of `ingest_drop` for all of a portion; why drops of it failed, by drop."""
+    def ingest(self, portion: Sequence[str], *, only: list[str] | None = None) -> dict[str, str]:
+        """One run of `ingest_drop`, or only of these of its assets, for all of a portion; why drops failed, by drop."""
         from mmrag_pipeline.defs.ingest.each_drop import failures_in
 
         if len(portion) == 1:
             tags = {PARTITION_NAME_TAG: portion[0]}
         else:
             tags = {ASSET_PARTITION_RANGE_START_TAG: portion[0], ASSET_PARTITION_RANGE_END_TAG: portion[-1]}
-        result = self._execute("ingest_drop", tags=tags)
+        result = self._execute("ingest_drop", tags=tags, only=only)
         if result.success:
             return {}
         for event in result.all_events:

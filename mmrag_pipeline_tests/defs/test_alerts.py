@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -396,3 +397,39 @@ def test_drops_that_fail_alike_in_one_run_are_one_incident(channel: Channel) -> 
         failed = {}
         assert "1 open incidents" in run("l__a", "l__b")
         assert "0 open incidents" in run("l__b", "l__c")
+
+
+def test_of_a_portion_that_fails_those_drops_that_are_done_work_again(channel: Channel) -> None:
+    down = "Milvus does not answer: start it"
+
+    @dg.op
+    def portion(context) -> None:
+        for key in indexed:
+            context.log_event(dg.AssetMaterialization("drop_vectors", partition=key))
+        if failed:
+            raise dg.Failure("drops failed", metadata={FAILED: dg.MetadataValue.json(failed)}, allow_retries=False)
+        raise RuntimeError("the worker died")
+
+    @dg.job
+    def ingest():
+        portion()
+
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions(media_drops.name, ["l__a", "l__b", "l__c"])
+        watch = Watch(instance)
+
+        def run() -> list[list[str]]:
+            tags = {"dagster/asset_partition_range_start": "l__a", "dagster/asset_partition_range_end": "l__c"}
+            ingest.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+            watch.tick()
+            return [incident["partitions"] for incident in json.loads(watch.cursor)["incidents"].values()]
+
+        indexed, failed = ["l__c"], {"l__a": down, "l__b": down}
+        assert run() == [["l__a", "l__b"]]
+        indexed, failed = ["l__a", "l__b"], {"l__c": down}
+        assert run() == [["l__c"]]
+        assert len(channel.said) == 2
+        indexed, failed = ["l__c"], {}
+        assert run() == [["l__a", "l__b"]]
+        assert len(channel.said) == 3
+        assert "ingest failed for l__a*\nportion: RuntimeError: the worker died" in channel.said[2]

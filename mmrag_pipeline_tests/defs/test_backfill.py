@@ -17,6 +17,7 @@ from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.find import find
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.store import Store
+from mmrag_pipeline_tests.defs.test_nightly import requested_for_tonight
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
 
 ASSETS = ["drop_manifest", "clip_embeddings", "drop_vectors"]
@@ -99,25 +100,62 @@ def test_five_drops_are_two_runs_and_each_drop_has_its_own_outcome(
         assert statuses("drop_vectors") == (set(KEYS), set())
 
 
+def ingest_job() -> dg.JobDefinition:
+    """What another process, which takes up a run again, loads."""
+    from mmrag_pipeline.definitions import defs
+
+    return defs().resolve_job_def("ingest_drop")
+
+
+def taken_up_again(run: dg.DagsterRun) -> dg.DagsterRun:
+    """`Re-execute from failure` in the UI, and what run_retries does for a worker that died."""
+    instance = dg.DagsterInstance.get()
+    options = dg.ReexecutionOptions.from_failure(run.run_id, instance)
+    job, quiet = dg.reconstructable(ingest_job), {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.execute_job(job, instance, run_config=quiet, tags=run.tags, reexecution_options=options) as result:
+        return result.dagster_run
+
+
 @pytest.mark.slow
-def test_vectors_that_are_wrong_keep_only_their_own_drop_from_the_index(
+def test_a_drop_that_was_refused_never_goes_live_and_keeps_back_no_other(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mmrag_pipeline.defs.ingest import checks
 
     deliver(pipeline)
-    honest, asked = checks._not_unit, []
+    honest, replace, asked = checks._not_unit, ManifestStore.replace, []
 
     def wrong_once(vectors) -> int:
         asked.append(vectors)
         return 1 if len(asked) == 1 else honest(vectors)
 
+    def never_one(self, drop, previous, table):
+        if drop == BROKEN:
+            raise UserError("this drop has lost its files")
+        replace(self, drop, previous, table)
+
     monkeypatch.setattr(checks, "_not_unit", wrong_once)
-    filled = backfill(pipeline.settings, "stripes__d0[0-2]")
-    assert set(filled.failed) == {KEYS[0]} and filled.failed[KEYS[0]].startswith("embeddings_complete: Delete")
-    with DagsterRuns(pipeline.settings):
-        assert statuses("clip_embeddings") == (set(KEYS[:3]), set())
-        assert statuses("drop_vectors") == (set(KEYS[1:3]), {KEYS[0]})
+    monkeypatch.setattr(ManifestStore, "replace", never_one)
+    with DagsterRuns(pipeline.settings) as dagster:
+        dagster.add_drops(KEYS)
+        failed = dagster.ingest(KEYS[:3])
+        assert failed.keys() == {KEYS[0], BROKEN} and failed[KEYS[0]].startswith("embeddings_complete: Delete")
+        assert statuses("clip_embeddings") == ({KEYS[0], KEYS[2]}, {BROKEN})
+        assert statuses("drop_vectors") == ({KEYS[2]}, {KEYS[0], BROKEN})
+        (again,) = runs()
+        for _ in range(2):
+            again = taken_up_again(again)
+            assert again.status == dg.DagsterRunStatus.FAILURE and again.step_keys_to_execute == ["drop_vectors"]
+        assert statuses("drop_vectors") == ({KEYS[2]}, {KEYS[0], BROKEN})
+    assert pipeline.status().live.rows == 1
+
+    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{KEYS[0]}/part*")
+    part.write_bytes(part.read_bytes()[:50])
+    with DagsterRuns(pipeline.settings) as dagster:
+        failed = dagster.ingest(KEYS[:3])
+    assert failed.pop(BROKEN) == "this drop has lost its files" and failed.keys() == {KEYS[0]}
+    said = failed[KEYS[0]]
+    assert said.startswith("embeddings_complete: can't be judged (ArrowInvalid") and "under embeddings/" in said
 
 
 def test_what_does_not_answer_is_asked_again_and_only_that(pipeline: Pipeline) -> None:
@@ -171,8 +209,20 @@ def test_the_steps_of_a_drop_s_run_are_known_in_their_order(pipeline: Pipeline) 
 
 
 @pytest.mark.slow
-def test_the_command_says_what_it_did_and_what_it_does_not_find(pipeline: Pipeline) -> None:
+def test_the_command_says_what_it_did_and_what_it_does_not_find(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline.deliver(KEYS[0], {"a.png": COLOURS["red"]})
+
+    def never(*_) -> None:
+        raise UserError("this disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ManifestStore, "replace", never)
+        with pytest.raises(
+            UserError, match=f"1 drops failed: {KEYS[0]}: this disk is full. Nothing was published: no "
+        ):
+            backfill(pipeline.settings, "stripes")
     unknown = CliRunner().invoke(app, ["backfill", "stripe"])
     assert unknown.exit_code == 2 and "product lines stripes" in unknown.output
     done = CliRunner().invoke(app, ["backfill", "stripes"])
@@ -208,20 +258,25 @@ def test_another_model_is_embedded_beside_the_live_one_and_swapped_in_at_the_end
     assert found
     monkeypatch.setenv("MMRAG_CLIP_MODEL", small_clip)
     new = pipeline.settings
-    for number, key in enumerate(KEYS[:3]):
-        if number == 2:  # a night in between publishes no part of it
-            with pytest.raises(UserError, match=f"no vector of model .*{KEYS[2]}|materialise clip_embeddings"):
-                pipeline.run("nightly_reindex")
+    requests = requested_for_tonight(pipeline)
+    assert [request.partition_key for request in requests] == KEYS[:3]
+    beside = [dg.AssetKey("drop_manifest"), dg.AssetKey("clip_embeddings")]
+    assert all(request.asset_selection == beside for request in requests)
+    for key in KEYS[:2]:
         with DagsterRuns(new) as dagster:
             dagster.run("ingest_drop", key, only=["drop_manifest", "clip_embeddings"])
         assert [hit.path for hit in find(old, text="something red").hits] == found
         with pytest.raises(UserError, match="model"):
             find(new, text="something red")
         assert pipeline.status().live == before
+    with pytest.raises(UserError, match=f"no vector of model .*{KEYS[2]}|materialise clip_embeddings"):
+        pipeline.run("nightly_reindex")  # a night in between publishes no part of it
+    assert pipeline.status().live == before
 
-    published = pipeline.run("nightly_reindex").metadata["media_index"]
+    filled = backfill(new, "stripes")
+    assert (filled.done, filled.failed, filled.current) == ([KEYS[2]], {}, KEYS[:2])
     after = pipeline.status()
-    assert published["previous"] == before.collection and after.in_sync
+    assert filled.live == after.live.collection != before.collection and after.in_sync
     assert (after.live.rows, after.live.fingerprint) == (before.rows, after.fingerprint) != (6, before.fingerprint)
     assert len(find(new, text="something red").hits) == len(found)
     with pytest.raises(UserError, match="model"):

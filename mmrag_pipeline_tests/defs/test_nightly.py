@@ -129,7 +129,7 @@ def test_publishing_takes_along_what_was_ingested_after_staging(pipeline: Pipeli
 BAGS = "bags__2026-09"
 
 
-def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0, night: int = 28) -> list[str]:
+def requested_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0, night: int = 28) -> list[dg.RunRequest]:
     """What the schedule requests at two o'clock that night."""
     loaded = defs()
     with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
@@ -141,13 +141,21 @@ def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0, night: int = 28)
                 media_library=library,
                 store=loaded.resources["store"],
                 clip_encoder=loaded.resources["clip_encoder"],
+                milvus=loaded.resources["milvus"],
             )
         known = instance.get_dynamic_partitions("media_drops")
     if isinstance(asked, dg.SkipReason):
         return []
     keys = [request.partition_key for request in asked]
     assert set(keys) <= set(known) and len({request.run_key for request in asked}) == len(keys)
-    return keys
+    return asked
+
+
+def asked_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0, night: int = 28) -> list[str]:
+    """The drops of these runs, each from its files to the live collection."""
+    requests = requested_for_tonight(pipeline, quiet_s, night)
+    assert not any(request.asset_selection for request in requests)
+    return [request.partition_key for request in requests]
 
 
 @pytest.mark.slow

@@ -19,12 +19,15 @@ from mmrag_pipeline.resources import ClipEncoderResource, StoreResource
 QUARANTINE_RATE = 0.2
 """Above this share of a drop's files somebody should look: a broken export spoils many files at once."""
 
+SCAN_AGAIN = "materialise drop_manifest again"
+EMBED_ANEW = "delete the drop's folder under embeddings/ and materialise clip_embeddings again"
+
 
 @dg.asset_check(asset=drop_manifest, partitions_def=media_drops)
 def quarantine_rate(context: dg.AssetCheckExecutionContext, store: StoreResource) -> CheckEvents:
     """Few of the drop's files are unusable; the metadata lists them with the reason."""
     manifests = ManifestStore(store.open())
-    yield from check_each_drop(context, lambda key: _quarantine_rate(manifests.read(key)))
+    yield from check_each_drop(context, lambda key: _quarantine_rate(manifests.read(key)), unread=SCAN_AGAIN)
 
 
 def _quarantine_rate(manifest: pa.Table) -> dg.AssetCheckResult:
@@ -50,7 +53,7 @@ def embeddings_complete(
         vectors = EmbeddingStore(opened).batches(clip_encoder.encoder(opened).fingerprint, key)
         return _complete(ManifestStore(opened).read(key), vectors)
 
-    yield from check_each_drop(context, judge, blocking=True)
+    yield from check_each_drop(context, judge, unread=EMBED_ANEW, blocking=True)
 
 
 def _complete(manifest: pa.Table, vectors: Iterable[pa.RecordBatch]) -> dg.AssetCheckResult:
@@ -62,7 +65,7 @@ def _complete(manifest: pa.Table, vectors: Iterable[pa.RecordBatch]) -> dg.Asset
         bad_norms += _not_unit(batch["embedding"])
     passed = stored == wanted and bad_norms == 0
     return verdict(
-        "" if passed else "delete the drop's folder under embeddings/ and materialise clip_embeddings again",
+        "" if passed else EMBED_ANEW,
         {"missing": len(wanted - stored), "surplus": len(stored - wanted), "not_unit_norm": bad_norms},
         severity=dg.AssetCheckSeverity.ERROR,
     )

@@ -27,6 +27,7 @@ from dagster._core.storage.tags import (
 
 from mmrag_pipeline.defs.failures import user_errors_as_failures
 from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.errors import Unavailable, UserError
 
 DROPS_A_RUN = 8
@@ -84,9 +85,13 @@ def check_each_drop(
     context: dg.AssetCheckExecutionContext,
     judge: Callable[[str], dg.AssetCheckResult],
     *,
+    unread: str,
     blocking: bool = False,
 ) -> CheckEvents:
-    """The verdict on each drop of the run; where it is `blocking`, the later steps leave out those that don't pass."""
+    """The verdict on each drop of the run; where it is `blocking`, the later steps leave out those that don't pass.
+
+    `unread` is what to do where `judge` raises: to a run of several drops that is a check which doesn't pass.
+    """
     if context.has_partition_key:
         yield judge(context.partition_key)
         return
@@ -95,23 +100,27 @@ def check_each_drop(
     for key in context.partition_keys:
         if key in so_far.failed:
             continue
-        verdict = judge(key)
+        try:
+            found = judge(key)
+        except Exception as error:
+            context.log.exception("%s", key)
+            found = _not_judged(error, unread, blocking=blocking)
         # Logged, because yielded it would stop the step for the other drops too.
         context.op_execution_context.log_event(
             dg.AssetCheckEvaluation(
                 asset_key=check.asset_key,
                 check_name=check.name,
-                passed=verdict.passed,
-                metadata=verdict.metadata,
+                passed=found.passed,
+                metadata=found.metadata,
                 target_materialization_data=_materialisation(context, check.asset_key, key),
-                severity=verdict.severity,
-                description=verdict.description,
+                severity=found.severity,
+                description=found.description,
                 blocking=blocking,
                 partition=key,
             )
         )
-        if blocking and not verdict.passed:
-            so_far.failed[key] = f"{check.name}: {verdict.description}"
+        if blocking and not found.passed:
+            so_far.failed[key] = f"{check.name}: {found.description}"
     _raise_if_last(check.name, so_far, context.partition_keys)
     yield dg.Output(None)
 
@@ -134,6 +143,11 @@ def partitions_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]
     return drops[first : last + 1]
 
 
+def done_by(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
+    """The drops that a run has brought to its end, whatever became of the others."""
+    return _said_in(instance, run.run_id, but=set()).materialised.get(STEPS[-1], set())
+
+
 @dataclass
 class _SoFar:
     """What the run's events say: which steps it has, and by drop what was materialised and why others failed."""
@@ -144,8 +158,22 @@ class _SoFar:
 
 
 def _so_far(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> _SoFar:
+    """What the run's events say; where it continues a failed run, also why drops failed in steps it doesn't repeat."""
+    run: dg.DagsterRun | None = context.run
+    so_far = _said_in(context.instance, context.run.run_id, but=set())
+    repeated = set(so_far.planned)
+    while run is not None and run.parent_run_id is not None:
+        earlier = _said_in(context.instance, run.parent_run_id, but=repeated)
+        so_far.failed = earlier.failed | so_far.failed
+        repeated |= earlier.planned
+        run = context.instance.get_run_by_id(run.parent_run_id)
+    return so_far
+
+
+def _said_in(instance: dg.DagsterInstance, run_id: str, *, but: set[str]) -> _SoFar:
+    """What the events of one run say; failures in these steps apart."""
     found = _SoFar()
-    for record in _records(context.instance, context.run.run_id):
+    for record in _records(instance, run_id):
         event = record.event_log_entry.dagster_event
         data, kind = event.event_specific_data, event.event_type
         if kind == DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
@@ -155,8 +183,9 @@ def _so_far(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -
         elif kind == DagsterEventType.ASSET_MATERIALIZATION:
             found.materialised.setdefault(event.asset_key.to_user_string(), set()).add(event.partition)
         elif kind == DagsterEventType.ASSET_OBSERVATION:
-            found.failed[event.partition] = str(data.asset_observation.metadata[FAILED].value)
-        elif data.blocking and not data.passed:
+            if event.asset_key.to_user_string() not in but:
+                found.failed[event.partition] = str(data.asset_observation.metadata[FAILED].value)
+        elif data.blocking and not data.passed and data.check_name not in but:
             found.failed[data.partition] = f"{data.check_name}: {data.description}"
     return found
 
@@ -188,6 +217,12 @@ def _materialisation(
             storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
         )
     return None
+
+
+def _not_judged(error: Exception, to_do: str, *, blocking: bool) -> dg.AssetCheckResult:
+    said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+    return verdict(to_do, {}, severity=severity, detail=f"can't be judged ({said}): {to_do}.")
 
 
 def _observation(context: dg.AssetExecutionContext, so_far: _SoFar, key: str, sentence: str) -> dg.AssetObservation:

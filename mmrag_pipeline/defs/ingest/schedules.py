@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from mmrag_pipeline.defs.ingest.assets import clip_embeddings, drop_manifest
 from mmrag_pipeline.defs.ingest.each_drop import partitions_of
 from mmrag_pipeline.defs.ingest.jobs import ingest_drop
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.drift import Drift, find_drift
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.media.readiness import readiness
-from mmrag_pipeline.resources import ClipEncoderResource, MediaLibraryResource, StoreResource
+from mmrag_pipeline.resources import ClipEncoderResource, MediaLibraryResource, MilvusResource, StoreResource
 from mmrag_pipeline.settings import load_settings
 
 MOST_A_NIGHT = 200
@@ -21,14 +23,21 @@ MOST_A_NIGHT = 200
 MAX_TICK_S = 40.0
 """Dagster ends a tick after 60 s, and then nothing of it counts."""
 
+PATIENCE_S = 5.0
+"""For Milvus, within a tick."""
+
 
 def find_drifted(
     context: dg.ScheduleEvaluationContext,
     media_library: MediaLibraryResource,
     store: StoreResource,
     clip_encoder: ClipEncoderResource,
+    milvus: MilvusResource,
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """One run for each drop whose files, manifest and vectors are not of one mind, and that no run is at work on.
+
+    Where the live collection is of another model, the runs end with the vectors: nothing more can be done before
+    nightly_reindex has swapped in a collection of this one.
 
     Raises:
         UserError: the library can't be listed; a tick that fails is seen, one that is skipped is not.
@@ -50,7 +59,20 @@ def find_drifted(
     if not keys:
         return dg.SkipReason("every drop is what its folder holds, or a run is at work on it")
     context.instance.add_dynamic_partitions(media_drops.name, keys)
-    return [dg.RunRequest(run_key=f"{key}@night {now:%Y-%m-%d}", partition_key=key) for key in keys]
+    beside = [drop_manifest.key, clip_embeddings.key] if _other_model_is_live(store, clip_encoder, milvus) else None
+    return [
+        dg.RunRequest(run_key=f"{key}@night {now:%Y-%m-%d}", partition_key=key, asset_selection=beside) for key in keys
+    ]
+
+
+def _other_model_is_live(store: StoreResource, clip_encoder: ClipEncoderResource, milvus: MilvusResource) -> bool:
+    """As far as a moment tells, and without loading the model: one that was never loaded is not the live one."""
+    try:
+        with milvus.model_copy(update={"wait_s": PATIENCE_S, "timeout_s": PATIENCE_S}).connect() as connection:
+            live = connection.live()
+    except UserError:
+        return False  # the runs say so, and wait longer for an answer
+    return live is not None and live.fingerprint != clip_encoder.encoder(store.open()).noted_fingerprint()
 
 
 def _drifts(

@@ -11,11 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from mmrag_pipeline.alerts import Alert, Incidents, post
 from mmrag_pipeline.defs.index.assets import media_index, staged_media_index
-from mmrag_pipeline.defs.ingest.each_drop import failures_in, partitions_of
+from mmrag_pipeline.defs.ingest.each_drop import done_by, failures_in, partitions_of
 from mmrag_pipeline.defs.operate.ticks import LastTick, last_ticks, sentence_of
 from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.settings import Settings, load_settings
@@ -100,7 +99,10 @@ def _about_run(
         for partition in partitions_of(instance, run):
             incidents.succeeded(run.job_name, partition)
     elif run.tags.get(WILL_RETRY) != "true":
-        for partition, sentence in _why_failed(instance, run).items():
+        failed = _why_failed(instance, run)
+        for partition in set(partitions_of(instance, run)) - failed.keys():
+            incidents.succeeded(run.job_name, partition)
+        for partition, sentence in failed.items():
             if incidents.failed(run.job_name, partition, sentence, now=now):
                 yield Alert(
                     title=f"{_shown(run.job_name)} failed{f' for {partition}' if partition else ''}",
@@ -124,24 +126,28 @@ def _about_tick(tick: LastTick, incidents: Incidents, settings: Settings, now: d
 
 
 def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
-    """By partition the sentences of the failed steps, those of the index first, else the run's."""
-    partition = run.tags.get(PARTITION_NAME_TAG, "")
+    """Sentences by partition that failed: its own where the run names it, else those of the failed steps (of the index
+    first) or the run's.
+    """
     index: list[str] = []
     others: list[str] = []
     for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.STEP_FAILURE).records:
         step, data = record.event_log_entry.step_key, record.event_log_entry.dagster_event.step_failure_data
         said = index if step in _INDEX else others
         if data.user_failure_data is not None:
-            if by_drop := failures_in(data.user_failure_data.metadata):
-                return by_drop
+            if named := failures_in(data.user_failure_data.metadata):
+                return named  # all the others are done
             said.append(str(data.user_failure_data.description))
         elif data.error is not None:
             said.append(f"{step}: {sentence_of(data.error.cause or data.error)}")
-    if index or others:
-        return {partition: "\n".join(dict.fromkeys(index + others))}
-    for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_FAILURE).records:
-        return {partition: record.event_log_entry.dagster_event.message or "the run failed without a word"}
-    return {partition: "the run failed without a word"}
+    sentence = "\n".join(dict.fromkeys(index + others))
+    if not sentence:
+        sentence = "the run failed without a word"
+        for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_FAILURE).records:
+            sentence = record.event_log_entry.dagster_event.message or sentence
+    partitions = partitions_of(instance, run) or [""]
+    done = done_by(instance, run) if len(partitions) > 1 else set()
+    return {partition: sentence for partition in partitions if partition not in done}
 
 
 def _what_is_live(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
