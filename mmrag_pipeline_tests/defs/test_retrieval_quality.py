@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.definitions import defs
+from mmrag_pipeline.defs.failures import WAIT_FOR_STORE
+from mmrag_pipeline.defs.quality import assets
 from mmrag_pipeline.demo.delivery import PACKAGED_LIBRARY
 from mmrag_pipeline.demo.golden import GOLDEN
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.media.scan import scan_drop
 from mmrag_pipeline.quality import tonight
+from mmrag_pipeline.store import Store
 from mmrag_pipeline_tests.defs.test_golden_check import checks_of
 from mmrag_pipeline_tests.defs.test_nightly import tree
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
@@ -65,6 +74,24 @@ def test_without_golden_queries_titles_are_asked_and_it_is_said(pipeline: Pipeli
     assert "small: ask for a larger file" in found["what_to_do"]
     assert (again["measured_now"], again["ndcg10"]) == (False, measured["ndcg10"])
     assert tree(pipeline.root / "store") == before
+
+
+@pytest.mark.slow
+def test_a_drop_that_is_removed_meanwhile_is_no_failure(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver(pipeline)
+    library, drop, kept = (
+        wiring.library(pipeline.settings),
+        Drop.parse("lunar__2026-09"),
+        Store(pipeline.settings.store),
+    )
+    scanned = scan_drop(library, drop, previous=None, limits=wiring.limits(pipeline.settings), now=datetime.now(UTC))
+    ManifestStore(kept).write(drop.key, scanned.table)
+    honest = ManifestStore.drops
+    monkeypatch.setattr(ManifestStore, "drops", lambda self: [*honest(self), "lunar__removed"])
+    looking = [assets.near_duplicates, assets.library_health]
+    done = dg.materialize(looking, resources=defs().resources)
+    assert done.success and done.asset_materializations_for_node("library_health")[0].metadata["pictures"].value == 4
+    assert {each.op.retry_policy for each in looking} == {WAIT_FOR_STORE}  # a bucket that does not answer
 
 
 @pytest.mark.slow
