@@ -56,7 +56,8 @@ def find_near_duplicates(
     """The groups of a library, as a table of `SCHEMA`.
 
     Of a group the picture with the most pixels is the keeper, of equals the one with the most bytes, then the first by
-    place. A group keeps its id from `before` for as long as it keeps most of its pictures.
+    place. A group keeps its id from `before` for as long as it keeps most of its pictures. A table for
+    which a vector was missing is `made_of` nothing that will be asked for.
     """
     items: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for item in _stills(manifests):
@@ -68,6 +69,8 @@ def find_near_duplicates(
     asked = sorted({index for pair in chain(certain.items(), like_pairs(looks)) for index in pair})
     position = {contents[index]: at for at, index in enumerate(asked)}
     known = vectors(list(position)) if asked else np.empty((0, 1), dtype=np.float32)
+    if np.isnan(known).any():
+        made_of = f"{_VERSION} incomplete"  # a drop lacks vectors: looked for again next time
     same = [(position[contents[copy]], position[contents[keeper]]) for copy, keeper in certain.items()]
     components = _components(same, like_pairs([looks[index] for index in asked]), known)
     groups = [{contents[asked[at]] for at in component} for component in components]

@@ -81,7 +81,9 @@ def test_across_drops_with_the_largest_as_keeper() -> None:
 def test_what_only_looks_near_needs_the_models_word() -> None:
     assert ["lunar__one/large.jpg", "lunar__one/small.jpg"] in groups(find_near_duplicates(LIBRARY, vectors(0.9)))
     not_embedded = lambda ids: np.full((len(ids), 3), np.nan, dtype=np.float32)  # noqa: E731
-    assert not any("vela__two/cut.jpg" in group for group in groups(find_near_duplicates(LIBRARY, not_embedded)))
+    unsure = find_near_duplicates(LIBRARY, not_embedded, made_of="1 library model")
+    assert not any("vela__two/cut.jpg" in group for group in groups(unsure))
+    assert not is_made_of(unsure, "1 library model")  # looked for again when the vectors are there
 
 
 def test_generated_pictures_are_in_no_group() -> None:
