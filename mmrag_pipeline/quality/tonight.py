@@ -111,7 +111,8 @@ def measure_tonight(
         worst=worst_of(figures.queries),
         drift=_drift(library, encoder, store, seed=int(what[:8], 16)),
     )
-    kept.keep(measurement)
+    if measurement.drift is None or not measurement.drift.unread:
+        kept.keep(measurement)  # otherwise those drops are looked at again next time
     return Tonight(measurement, queries, figures)
 
 
