@@ -103,6 +103,14 @@ def test_a_library_without_titles_is_measured_as_far_as_that_goes(pipeline: Pipe
     passed, said, _ = checks_of(pipeline)["ann_recall"]
     assert passed and "MMRAG_GOLDEN" in said
 
+    pipeline.remove("lunar__2026-09")
+    kept = pipeline.root / "store" / "quality" / "retrieval.json"
+    kept.unlink()
+    unread = pipeline.run("nightly_reindex").metadata["retrieval_quality"]
+    assert "drift_cosine_least" not in unread and not kept.exists()  # no point in a plot, looked at again next time
+    passed, said, numbers = checks_of(pipeline)["embedding_drift"]
+    assert not passed and "1 drops could not be read" in said and "drop_manifest" in numbers["what_to_do"]
+
 
 def test_vectors_that_moved_are_a_warning_that_says_what_to_do(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
