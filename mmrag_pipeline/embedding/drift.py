@@ -6,7 +6,7 @@ processor may move vectors without a word, and then old and new ones of one coll
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,9 @@ from upath import UPath
 
 from mmrag_pipeline.embedding.manifest import ManifestPictures
 from mmrag_pipeline.embedding.model import BatchEncoder
-from mmrag_pipeline.embedding.reuse import KnownVectors
 from mmrag_pipeline.embedding.stages import StageTimes
 from mmrag_pipeline.embedding.store import EmbeddingStore
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.media.rules import Limits
 
 SAMPLE = 32
@@ -52,7 +51,7 @@ class Drift:
 
     @property
     def passed(self) -> bool:
-        return self.least >= LEAST_COSINE
+        return self.pictures > 0 and self.least >= LEAST_COSINE
 
 
 def measure_drift(
@@ -60,7 +59,10 @@ def measure_drift(
 ) -> Drift | None:
     """Embed some pictures anew, up to `SAMPLE` out of `DROPS` drops drawn by `seed`; None when there are none to embed.
 
-    Drops whose files are out of reach are named instead of looked at.
+    Drops whose files are not those of the manifest are named instead of looked at.
+
+    Raises:
+        Unavailable: the store or the library does not answer.
     """
     random = np.random.default_rng(seed)
     keys = sorted(drops)
@@ -71,6 +73,8 @@ def measure_drift(
         picked = _some(drops[key].manifest, SAMPLE // min(DROPS, len(keys)), random)
         try:
             cosines |= _cosines(picked, drops[key].folder, key, encoder, store, limits)
+        except Unavailable:
+            raise
         except UserError as error:
             unread.append(str(error))
     if not cosines:
@@ -90,10 +94,22 @@ def _cosines(
     """(`<drop>/<path>`, cosine) of each picture of the manifest whose vector is stored."""
     pictures = ManifestPictures(manifest, folder, drop=drop, limits=limits)
     paths = dict(zip(manifest["content_id"].to_pylist(), manifest["path"].to_pylist(), strict=True))
-    known = KnownVectors(store.root(encoder.fingerprint), pictures.content_ids, dim=encoder.dim)
-    stored = known.read(pictures.content_ids)
-    there = np.flatnonzero(np.isfinite(stored).all(axis=1)).tolist()  # none of a drop that is half ingested
+    try:
+        stored = _stored(store.batches(encoder.fingerprint, drop), pictures.content_ids)
+    except Unavailable as error:  # a part of it is lost: asking again would not bring it back
+        raise UserError(str(error)) from error
+    there = [position for position, content_id in enumerate(pictures.content_ids) if content_id in stored]
     read = pictures.pixels(there, short_side=encoder.short_side, times=StageTimes())
     for position, pixels in read:
         vector = encoder.encode_prepared([encoder.prepare(pixels)])[0]
-        yield f"{drop}/{paths[pictures.content_ids[position]]}", float(vector @ stored[position])
+        yield f"{drop}/{paths[pictures.content_ids[position]]}", float(vector @ stored[pictures.content_ids[position]])
+
+
+def _stored(batches: Iterable[pa.RecordBatch], content_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """Vectors by content id, of those that are among a drop's own."""
+    wanted, found = pa.array(content_ids, pa.string()), {}
+    for batch in batches:
+        some = batch.filter(pc.is_in(batch["content_id"], wanted))
+        for content_id, vector in zip(some["content_id"].to_pylist(), some["embedding"], strict=True):
+            found[content_id] = np.asarray(vector.values, dtype=np.float32)
+    return found

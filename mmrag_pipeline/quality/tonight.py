@@ -112,7 +112,8 @@ def measure_tonight(
         worst=worst_of(figures.queries),
         drift=_drift(library, encoder, store, seed=int(what[:8], 16)),
     )
-    kept.keep(measurement)
+    if measurement.drift is None or not measurement.drift.unread:
+        kept.keep(measurement)  # otherwise those drops are looked at again next time
     return Tonight(measurement, queries, figures)
 
 
@@ -124,13 +125,12 @@ def sheet_of_worst(tonight: Tonight, library: Library) -> Image.Image | None:
     asked = [query for query in tonight.queries.queries if query.query in worst]
     shown = {query: tonight.figures.queries[query] for query in worst}
     answers = _answers(library, replace(tonight.figures, queries=shown))
-    items = list(library_items(library.manifests)) if worst else []
-    grades = grade(items, asked)
-    right = {}
-    for item in items:
-        for query in worst:
-            if grades[query].get(item.content_id) == ASKED_FOR:
-                right.setdefault(query, item)
+    grades = grade(library_items(library.manifests) if worst else (), asked)
+    first = {}
+    for query in worst:
+        first[query] = next((content for content, given in grades[query].items() if given == ASKED_FOR), "")
+    found = {item.content_id: item for item in library_items(library.manifests, content_ids=set(first.values()))}
+    right = {query: found[content] for query, content in first.items() if content in found}
     return worst_sheet(
         tonight.measurement.worst,
         answers={query: [answers[key] for key in each.top if key in answers] for query, each in shown.items()},

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.definitions import defs
+from mmrag_pipeline.defs.failures import WAIT_FOR_STORE
+from mmrag_pipeline.defs.quality import assets
 from mmrag_pipeline.demo.delivery import PACKAGED_LIBRARY
 from mmrag_pipeline.demo.golden import GOLDEN
+from mmrag_pipeline.media.library import Drop
+from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.media.scan import scan_drop
 from mmrag_pipeline.quality import tonight
+from mmrag_pipeline.store import Store
 from mmrag_pipeline_tests.defs.test_golden_check import checks_of
 from mmrag_pipeline_tests.defs.test_nightly import tree
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
@@ -68,6 +77,24 @@ def test_without_golden_queries_titles_are_asked_and_it_is_said(pipeline: Pipeli
 
 
 @pytest.mark.slow
+def test_a_drop_that_is_removed_meanwhile_is_no_failure(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver(pipeline)
+    library, drop, kept = (
+        wiring.library(pipeline.settings),
+        Drop.parse("lunar__2026-09"),
+        Store(pipeline.settings.store),
+    )
+    scanned = scan_drop(library, drop, previous=None, limits=wiring.limits(pipeline.settings), now=datetime.now(UTC))
+    ManifestStore(kept).write(drop.key, scanned.table)
+    honest = ManifestStore.drops
+    monkeypatch.setattr(ManifestStore, "drops", lambda self: [*honest(self), "lunar__removed"])
+    looking = [assets.near_duplicates, assets.library_health]
+    done = dg.materialize(looking, resources=defs().resources)
+    assert done.success and done.asset_materializations_for_node("library_health")[0].metadata["pictures"].value == 4
+    assert {each.op.retry_policy for each in looking} == {WAIT_FOR_STORE}  # a bucket that does not answer
+
+
+@pytest.mark.slow
 def test_a_library_without_titles_is_measured_as_far_as_that_goes(pipeline: Pipeline) -> None:
     pipeline.deliver("lunar__2026-09", {"red.png": (200, 30, 30)})
     pipeline.ingest()
@@ -75,6 +102,14 @@ def test_a_library_without_titles_is_measured_as_far_as_that_goes(pipeline: Pipe
     assert "ndcg10" not in measured and measured["drift_cosine_least"] > 0.999
     passed, said, _ = checks_of(pipeline)["ann_recall"]
     assert passed and "MMRAG_GOLDEN" in said
+
+    pipeline.remove("lunar__2026-09")
+    kept = pipeline.root / "store" / "quality" / "retrieval.json"
+    kept.unlink()
+    unread = pipeline.run("nightly_reindex").metadata["retrieval_quality"]
+    assert "drift_cosine_least" not in unread and not kept.exists()  # no point in a plot, looked at again next time
+    passed, said, numbers = checks_of(pipeline)["embedding_drift"]
+    assert not passed and "1 drops could not be read" in said and "drop_manifest" in numbers["what_to_do"]
 
 
 def test_vectors_that_moved_are_a_warning_that_says_what_to_do(

@@ -8,8 +8,10 @@ import pytest
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.embed import embed_drops
+from mmrag_pipeline.embedding import manifest
 from mmrag_pipeline.embedding.drift import SourceDrop, measure_drift
 from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.store import Store
@@ -35,7 +37,11 @@ def measure(pipeline: Pipeline):
     return run
 
 
-def test_what_was_just_stored_has_not_drifted(measure) -> None:
+def test_what_was_just_stored_has_not_drifted(measure, pipeline: Pipeline) -> None:
+    drop = next(pipeline.root.glob("store/embeddings/*/lunar__2026-09"))
+    other = drop.parent / "lunar__other" / "part-00000-0.parquet"
+    other.parent.mkdir()
+    other.write_bytes(b"of no concern")  # another drop's vectors are not read
     drift = measure()
     assert drift.pictures == 8 and drift.passed and drift.unread == ()
     assert drift.mean >= drift.least > 0.999
@@ -57,12 +63,25 @@ def test_a_drop_that_is_out_of_reach_is_named_and_the_others_are_looked_at(measu
     assert drift.pictures == 4 and drift.passed
     (why,) = drift.unread
     assert "bags__2026-09" in why
+    pipeline.remove("lunar__2026-09")
+    drift = measure()
+    assert drift.pictures == 0 and not drift.passed and len(drift.unread) == 2
 
 
-def test_pictures_that_have_no_vector_yet_are_passed_over(measure, pipeline: Pipeline) -> None:
+def test_a_library_that_does_not_answer_is_asked_again(measure, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_answer(*_: object) -> bytes:
+        raise Unavailable("the bucket does not answer")
+
+    monkeypatch.setattr(manifest, "read_file", no_answer)
+    with pytest.raises(Unavailable):
+        measure()
+
+
+def test_a_drop_whose_vectors_are_lost_is_named(measure, pipeline: Pipeline) -> None:
     for part in (pipeline.root / "store" / "embeddings").glob("*/*/part-*.parquet"):
         part.unlink()
-    assert measure() is None
+    found = measure()
+    assert found.pictures == 0 and not found.passed and all("was deleted" in why for why in found.unread)
 
 
 def test_nothing_to_embed_is_nothing_measured(pipeline: Pipeline) -> None:

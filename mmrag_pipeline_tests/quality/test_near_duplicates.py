@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from mmrag_pipeline.campaigns.brief import Product, References
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
@@ -16,6 +19,7 @@ from mmrag_pipeline.index.rebuild import publish, stage
 from mmrag_pipeline.index.search import SearchRequest, search
 from mmrag_pipeline.media.likeness import look_of
 from mmrag_pipeline.media.manifest import as_generated
+from mmrag_pipeline.quality import near_duplicates
 from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore, find_near_duplicates, is_made_of
 from mmrag_pipeline.store import Store
 from mmrag_pipeline_tests.index.library import DIM, FINGERPRINT, NOW, FakeDrop, Item
@@ -79,12 +83,35 @@ def test_across_drops_with_the_largest_as_keeper() -> None:
 def test_what_only_looks_near_needs_the_models_word() -> None:
     assert ["lunar__one/large.jpg", "lunar__one/small.jpg"] in groups(find_near_duplicates(LIBRARY, vectors(0.9)))
     not_embedded = lambda ids: np.full((len(ids), 3), np.nan, dtype=np.float32)  # noqa: E731
-    assert not any("vela__two/cut.jpg" in group for group in groups(find_near_duplicates(LIBRARY, not_embedded)))
+    unsure = find_near_duplicates(LIBRARY, not_embedded, made_of="1 library model")
+    assert not any("vela__two/cut.jpg" in group for group in groups(unsure))
+    assert not is_made_of(unsure, "1 library model")  # looked for again when the vectors are there
 
 
 def test_generated_pictures_are_in_no_group() -> None:
     made = LIBRARY | {"vela__two": as_generated(LIBRARY["vela__two"], "campaigns/x")}
     assert groups(find_near_duplicates(made, vectors(0.97))) == [["lunar__one/large.jpg", "lunar__one/small.jpg"]]
+
+
+def test_a_family_of_look_alikes_takes_no_memory_for_its_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards with another number, of which every one looks like every other; half of them the model tells apart."""
+    cards = FakeDrop("lunar__cards", {f"{n}.jpg": Item(f"card {n}") for n in range(600)})
+    alike = {Item(f"card {n}").content_id for n in range(300)}
+    monkeypatch.setattr(near_duplicates, "like_pairs", lambda looks: combinations(range(len(looks)), 2))
+
+    def vectors(ids: Sequence[str]) -> np.ndarray:
+        assert len(ids) == 600
+        apart = np.eye(601, dtype=np.float32)
+        return np.array([apart[600 if content_id in alike else at] for at, content_id in enumerate(ids)])
+
+    library = {cards.key: cards.manifest}
+    tracemalloc.start()
+    try:
+        (group,) = groups(find_near_duplicates(library, vectors))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(group) == 300 and most < 22e6  # with its 180,000 pairs it is 33 MB
 
 
 def ids_by_path(table: pa.Table) -> dict[str, str]:

@@ -4,6 +4,7 @@ A file rather than a return value, so that publishing can be materialised by its
 failed, and knows which drops were ingested since.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -25,8 +26,11 @@ class Handover:
 
 def manifest_hashes(store: Store) -> dict[str, str]:
     """Of each drop that has a manifest: changes when its manifest does."""
-    manifests = ManifestStore(store)
-    return {drop: hashlib.sha256(manifests.path(drop).read_bytes()).hexdigest()[:16] for drop in manifests.drops()}
+    manifests, found = ManifestStore(store), {}
+    for drop in manifests.drops():
+        with contextlib.suppress(FileNotFoundError):  # the drop was removed meanwhile
+            found[drop] = hashlib.sha256(manifests.path(drop).read_bytes()).hexdigest()[:16]
+    return found
 
 
 def changed_since(store: Store, handover: Handover) -> list[str]:

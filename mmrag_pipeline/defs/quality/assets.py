@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import dagster as dg
+import pyarrow as pa
 
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
@@ -33,6 +34,7 @@ from mmrag_pipeline.resources import (
     MilvusResource,
     StoreResource,
 )
+from mmrag_pipeline.store import Store
 
 HEALTH = "No picture has a concern: each is named with what to do, and none is left out for it."
 CHECKS = {
@@ -41,7 +43,7 @@ CHECKS = {
 }
 
 
-@dg.asset(deps=[clip_embeddings], group_name="quality", kinds={"parquet"})
+@dg.asset(deps=[clip_embeddings], group_name="quality", kinds={"parquet"}, retry_policy=WAIT_FOR_STORE)
 def near_duplicates(store: StoreResource, clip_encoder: ClipEncoderResource) -> dg.MaterializeResult:
     """Groups of pictures that show the same thing in the same way; search and references use one of each.
 
@@ -53,10 +55,9 @@ def near_duplicates(store: StoreResource, clip_encoder: ClipEncoderResource) -> 
         what, table = made_of(library_hash(manifest_hashes(opened)), fingerprint), kept.read()
         changed = not is_made_of(table, what)
         if changed:
-            manifests = ManifestStore(opened)
             root = EmbeddingStore(opened).root(fingerprint)
             table = find_near_duplicates(
-                {key: manifests.read(key) for key in manifests.drops()},
+                _manifests(opened),
                 lambda ids: KnownVectors(root, ids, dim=dim).read(ids),
                 before=table,
                 made_of=what,
@@ -89,10 +90,10 @@ def library_health(
     """
     with user_errors_as_failures():
         opened, library = store.open(), media_library.library()
-        manifests, hashes = ManifestStore(opened), manifest_hashes(opened)
-        read = {key: (manifests.read(key), digest) for key, digest in hashes.items()}
+        hashes, manifests = manifest_hashes(opened), _manifests(opened)
+        found = {key: (manifests[key], digest) for key, digest in hashes.items() if key in manifests}
         tables, anew = examine_library(
-            {key: found for key, found in read.items() if generated_in(found[0]) is None},
+            {key: each for key, each in found.items() if generated_in(each[0]) is None},
             lambda drop: library.folder(Drop.parse(drop)),
             media_library.limits(),
             HealthStore(opened),
@@ -125,9 +126,8 @@ def retrieval_quality(
     """
     with user_errors_as_failures():
         opened = store.open()
-        manifests = ManifestStore(opened)
         library = Library(
-            manifests={key: manifests.read(key) for key in manifests.drops()},
+            manifests=_manifests(opened),
             folder=media_library.library().folder,
             limits=media_library.limits(),
             digest=library_hash(manifest_hashes(opened)),
@@ -140,3 +140,9 @@ def retrieval_quality(
         metadata=measurement_metadata(tonight.measurement) | {"measured_now": tonight.figures is not None} | shown,
         check_results=[recall_result(tonight.measurement), drift_result(tonight.measurement)],
     )
+
+
+def _manifests(store: Store) -> dict[str, pa.Table]:
+    """Of all drops but those that are removed meanwhile."""
+    manifests = ManifestStore(store)
+    return {key: table for key in manifests.drops() if (table := manifests.find(key)) is not None}

@@ -40,7 +40,7 @@ def measurement_metadata(measurement: Measurement) -> dict[str, Any]:
         metadata[f"ann_recall{k}"] = recalls[0].share
         if len(recalls) > 1:
             metadata[f"ann_recall{k}_filtered"] = min(recall.share for recall in recalls[1:])
-    if measurement.drift is not None:
+    if measurement.drift is not None and measurement.drift.pictures:
         metadata["drift_cosine_mean"], metadata["drift_cosine_least"] = measurement.drift.mean, measurement.drift.least
     return metadata
 
@@ -66,6 +66,13 @@ def drift_result(measurement: Measurement) -> dg.AssetCheckResult:
     drift = measurement.drift
     if drift is None:
         return verdict("", {}, name="embedding_drift", detail="There is no picture to embed anew.")
+    if not drift.pictures:
+        return verdict(
+            "materialise drop_manifest for these drops, then run nightly_reindex",
+            {"unread": dg.MetadataValue.json(list(drift.unread))},
+            name="embedding_drift",
+            detail=f"No picture could be embedded anew: {len(drift.unread)} drops could not be read.",
+        )
     said = f"{drift.pictures} pictures embedded anew: cosine to what is stored {drift.least:.4f} and more."
     to_do = ""
     if not drift.passed:
