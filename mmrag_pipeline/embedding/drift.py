@@ -96,6 +96,8 @@ def _cosines(
     paths = dict(zip(manifest["content_id"].to_pylist(), manifest["path"].to_pylist(), strict=True))
     stored = _stored(store.batches(encoder.fingerprint, drop), pictures.content_ids)
     there = [position for position, content_id in enumerate(pictures.content_ids) if content_id in stored]
+    if not there:
+        return  # its ingest failed or is under way
     read = pictures.pixels(there, short_side=encoder.short_side, times=StageTimes())
     for position, pixels in read:
         vector = encoder.encode_prepared([encoder.prepare(pixels)])[0]
