@@ -99,6 +99,8 @@ def _cosines(
     except Unavailable as error:  # a part of it is lost: asking again would not bring it back
         raise UserError(str(error)) from error
     there = [position for position, content_id in enumerate(pictures.content_ids) if content_id in stored]
+    if not there:
+        return  # its ingest failed or is under way
     read = pictures.pixels(there, short_side=encoder.short_side, times=StageTimes())
     for position, pixels in read:
         vector = encoder.encode_prepared([encoder.prepare(pixels)])[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -66,6 +68,12 @@ def test_a_drop_that_is_out_of_reach_is_named_and_the_others_are_looked_at(measu
     pipeline.remove("lunar__2026-09")
     drift = measure()
     assert drift.pictures == 0 and not drift.passed and len(drift.unread) == 2
+
+
+def test_a_drop_without_vectors_is_passed_over(measure, pipeline: Pipeline) -> None:
+    shutil.rmtree(next(pipeline.root.glob("store/embeddings/*/lunar__2026-09")))
+    drift = measure()
+    assert drift.pictures == 4 and drift.passed and drift.unread == ()
 
 
 def test_a_library_that_does_not_answer_is_asked_again(measure, monkeypatch: pytest.MonkeyPatch) -> None:
