@@ -120,7 +120,7 @@ def test_a_quiet_night_with_a_golden_set_imports_no_torch_and_writes_nothing(cat
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout.split()[-4:] == ["unchanged", "True", "8", "False"], done.stderr
+    assert done.stdout.split()[-4:] == ["unchanged", "True", "9", "False"], done.stderr
     assert tree(catalogue.root / "store") == before
 
 
