@@ -85,7 +85,7 @@ def measure_drift(
 
 def _some(manifest: pa.Table, count: int, random: np.random.Generator) -> pa.Table:
     usable = manifest.filter(pc.equal(manifest["status"], "ok"))
-    return usable.take(sorted(random.permutation(len(usable))[: max(1, count)].tolist()))
+    return usable.take(np.sort(random.permutation(len(usable))[: max(1, count)]))
 
 
 def _cosines(

@@ -76,6 +76,19 @@ def test_a_drop_without_vectors_is_passed_over(measure, pipeline: Pipeline) -> N
     assert drift.pictures == 4 and drift.passed and drift.unread == ()
 
 
+def test_a_drop_without_a_single_usable_picture_is_passed_over(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROPS[0], {"good.png": COLOURS["red"]})
+    broken = pipeline.media.joinpath(*DROPS[1].split("__")) / "broken.png"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"no picture")
+    embed_drops(pipeline.settings)
+    settings, store = pipeline.settings, Store(pipeline.settings.store)
+    manifests, library = ManifestStore(store), wiring.library(settings)
+    drops = {key: SourceDrop(manifests.read(key), library.folder(Drop.parse(key))) for key in DROPS}
+    drift = measure_drift(drops, wiring.encoder(settings), EmbeddingStore(store), wiring.limits(settings), seed=3)
+    assert drift.pictures == 1 and drift.passed and drift.unread == ()
+
+
 def test_a_library_that_does_not_answer_is_asked_again(measure, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_answer(*_: object) -> bytes:
         raise Unavailable("the bucket does not answer")
