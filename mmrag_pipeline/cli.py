@@ -188,6 +188,8 @@ def embed(
             if len(each.scan.problems) > SHOWN_PROBLEMS:
                 more = len(each.scan.problems) - SHOWN_PROBLEMS
                 out.print(plain(f"{each.drop.key}: and {more} more problems of its catalogue"))
+            for sentence in each.embedded.damaged:
+                out.print(plain(sentence))
         if embedded.failed:
             raise UserError(" ".join(embedded.failed))
         return

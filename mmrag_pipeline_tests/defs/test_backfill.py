@@ -149,13 +149,20 @@ def test_a_drop_that_was_refused_never_goes_live_and_keeps_back_no_other(
         assert statuses("drop_vectors") == ({KEYS[2]}, {KEYS[0], BROKEN})
     assert pipeline.status().live.rows == 1
 
-    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{KEYS[0]}/part*")
-    part.write_bytes(part.read_bytes()[:50])
+    complete, judged = checks._complete, []
+
+    def not_the_first(manifest, vectors):
+        judged.append(manifest)
+        return complete(manifest, vectors) if len(judged) > 1 else checks.np.linalg.norm(None)
+
+    monkeypatch.setattr(checks, "_complete", not_the_first)
+    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{KEYS[2]}/part*")
+    part.write_bytes(part.read_bytes()[:50])  # of a drop that is well again when its run has ended
     with DagsterRuns(pipeline.settings) as dagster:
         failed = dagster.ingest(KEYS[:3])
     assert failed.pop(BROKEN) == "this drop has lost its files" and failed.keys() == {KEYS[0]}
     said = failed[KEYS[0]]
-    assert said.startswith("embeddings_complete: can't be judged (ArrowInvalid") and "under embeddings/" in said
+    assert said.startswith("embeddings_complete: can't be judged (") and "under embeddings/" in said
 
 
 def test_what_does_not_answer_is_asked_again_and_only_that(pipeline: Pipeline) -> None:
