@@ -28,6 +28,15 @@ class Usable:
     left_out: dict[str, int] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
+    def described(self, manifests: Mapping[str, str]) -> dict[str, str]:
+        """The hash of each drop's manifest, and how much of it is not there: what was measured without a drop is not
+        taken for a measurement with it.
+        """
+        return {
+            key: f"{digest} without {self.left_out[key]}" if key in self.left_out else digest
+            for key, digest in manifests.items()
+        }
+
 
 def usable_drops(
     milvus: Milvus,

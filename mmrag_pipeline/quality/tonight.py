@@ -17,6 +17,7 @@ from mmrag_pipeline.embedding.drift import Drift, SourceDrop, measure_drift
 from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index.changes import DropRows
+from mmrag_pipeline.index.status import held_by
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import generated_in
 from mmrag_pipeline.media.pictures import load_picture
@@ -81,8 +82,10 @@ def measure_tonight(
     copies = NearDuplicateStore(store).copies()
     with connect() as milvus:
         live = _live(milvus)
+        held = held_by(milvus, live.name)  # before it is measured: what comes in meanwhile is measured the next time
     what = made_of(
         collection=live.name,
+        held=held,
         fingerprint=encoder.fingerprint,
         library=library.digest,
         golden=queries.digest if queries else "",

@@ -130,7 +130,7 @@ def staged_media_index(
                     FiguresStore(opened),
                     staged,
                     golden_set,
-                    library=library_hash(manifests),
+                    library=library_hash(usable.described(manifests)),
                     now=now,
                     allow_worse=config.allow_worse_search,
                 )
