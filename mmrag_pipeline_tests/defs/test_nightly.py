@@ -21,6 +21,7 @@ from mmrag_pipeline.defs.index import assets
 from mmrag_pipeline.defs.index.handover import take_over
 from mmrag_pipeline.defs.ingest import schedules
 from mmrag_pipeline.defs.ingest.schedules import find_drifted
+from mmrag_pipeline.defs.quality import assets as quality_assets
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_ids
@@ -72,6 +73,29 @@ def test_a_quiet_night_imports_no_torch(pipeline: Pipeline) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.split()[-1] == "False", done.stderr
+
+
+def test_nothing_is_looked_at_before_publishing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publishing may wait for Milvus and be tried again: comparing a large library must not come in between."""
+    pipeline.deliver(DROP, FOUR)
+    pipeline.ingest()
+
+    def refused(*_, **__):
+        raise UserError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(assets, "publish", refused)
+        with pytest.raises(UserError, match="not now"):
+            pipeline.run("nightly_reindex")
+    with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
+        for name in ("near_duplicates", "library_health"):
+            assert instance.get_latest_materialization_event(dg.AssetKey(name)) is None
+
+    delete_a_row(pipeline)
+    monkeypatch.setattr(quality_assets, "find_near_duplicates", refused)
+    with pytest.raises(UserError, match="not now"):
+        pipeline.run("nightly_reindex")
+    assert pipeline.status().in_sync  # published all the same
 
 
 def test_drift_is_rebuilt_beside_and_swapped_in(pipeline: Pipeline) -> None:

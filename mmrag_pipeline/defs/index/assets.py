@@ -48,9 +48,6 @@ TO_DO = {
 
 SHOWN_DROPS = 10
 
-FIRST = {"dagster/priority": "1"}
-"""Of what is published: a run does it before what only looks at the library (`defs/quality`), which may take hours."""
-
 
 class StagedMediaIndexConfig(dg.Config):
     """Switches for one materialisation."""
@@ -72,7 +69,6 @@ class MediaIndexConfig(dg.Config):
     group_name="index",
     kinds={"milvus"},
     pool="milvus",
-    op_tags=FIRST,
     retry_policy=WAIT_FOR_MILVUS,
     check_specs=[
         dg.AssetCheckSpec(name, asset="staged_media_index", description=description, blocking=True)
@@ -163,7 +159,6 @@ def staged_media_index(
     group_name="index",
     kinds={"milvus"},
     pool="milvus",
-    op_tags=FIRST,
     retry_policy=WAIT_FOR_MILVUS,
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)),
 )

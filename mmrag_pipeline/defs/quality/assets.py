@@ -46,7 +46,8 @@ CHECKS = {
 }
 
 
-@dg.asset(deps=[clip_embeddings], group_name="quality", kinds={"parquet"}, retry_policy=WAIT_FOR_STORE)
+# What only looks at the library comes after publishing: on a large one it takes long, and nothing waits for it.
+@dg.asset(deps=[clip_embeddings, media_index], group_name="quality", kinds={"parquet"}, retry_policy=WAIT_FOR_STORE)
 def near_duplicates(
     context: dg.AssetExecutionContext, store: StoreResource, clip_encoder: ClipEncoderResource
 ) -> dg.MaterializeResult:
@@ -83,7 +84,7 @@ def near_duplicates(
 
 
 @dg.asset(
-    deps=[drop_manifest],
+    deps=[drop_manifest, media_index],
     group_name="quality",
     kinds={"parquet", "pillow"},
     retry_policy=WAIT_FOR_STORE,
