@@ -225,8 +225,15 @@ def backfill(
             f"live: {filled.live}, {filled.rows} rows"
         )
     )
+    said = []
     if filled.failed:
-        raise UserError(f"{listed(filled.failed)}. The others are published; the same command tries these again.")
+        said.append(f"{listed(filled.failed)}. The others are published; the same command tries these again.")
+    for step, why in filled.failed_later.items():
+        said.append(
+            f"the index is published, and {step} failed after that: {why.rstrip('.')}. The next night tries again."
+        )
+    if said:
+        raise UserError("\n".join(said))
 
 
 @app.command()
