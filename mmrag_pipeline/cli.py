@@ -254,6 +254,8 @@ def status(as_json: AsJson = False) -> None:
     live = state.live
     out.print(plain(f"model: {state.model} ({state.fingerprint or 'not loaded yet'})"))
     out.print(plain(f"live:  {live.alias} -> {live.collection or 'nothing yet'}, {live.rows} rows"))
+    for sentence in state.damaged:
+        out.print(plain(sentence))
     out.print("in sync" if state.in_sync else "[yellow]not in sync:[/] run the nightly_reindex job")
 
 

@@ -237,7 +237,10 @@ class EmbeddingStore:
         """Of every file in the drop's folder, by name; nothing is asked for a drop without parts."""
         if not summary.parts:
             return {}
-        return {entry.path: entry.size for entry in list_entries(self.folder(summary.fingerprint, summary.drop))}
+        try:
+            return {entry.path: entry.size for entry in list_entries(self.folder(summary.fingerprint, summary.drop))}
+        except FileNotFoundError:  # it is being removed
+            return {}
 
     def _rows_only_in(self, before: DropEmbeddings, after: DropEmbeddings) -> Iterator[pa.Table]:
         """Vectors of the old parts whose contents the new parts don't hold, a part at a time."""

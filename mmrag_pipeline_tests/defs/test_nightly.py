@@ -323,6 +323,9 @@ def test_a_damaged_manifest_keeps_no_other_drop_from_being_published(pipeline: P
     with DagsterRuns(pipeline.settings):
         passed, said = what_is_complete()
     assert not passed and f"The manifest {manifest} is damaged" in said
+    status = pipeline.status()
+    assert [drop.drop for drop in status.drops] == [BAGS] and not status.in_sync
+    assert status.damaged[0].startswith(f"the manifest {manifest} is damaged")
 
     assert asked_for_tonight(pipeline) == [DROP]
     pipeline.run("ingest_drop", DROP)
