@@ -55,14 +55,16 @@ def usable_drops(
         thorough: read every file of vectors, else only those of drops that are not whole.
 
     Raises:
-        DamagedManifest: one can't be read, and no live collection of this model says what its drop held.
+        DamagedManifest: one can't be read, and what is live is of another model and can't say what its drop held.
     """
-    live = milvus.live()
-    if live is None or not live.fits(fingerprint=encoder.fingerprint, dim=encoder.dim):
+    live, said = milvus.live(), [str(error) for error in unread.values()]
+    if live is None:
+        return Usable(list(drops), damaged=said)
+    if not live.fits(fingerprint=encoder.fingerprint, dim=encoder.dim):
         for error in unread.values():
             raise error
         return Usable(list(drops))
-    usable = Usable([], damaged=[str(error) for error in unread.values()])
+    usable = Usable([], damaged=said)
     as_live = [
         DropRows(
             drop=(drop := Drop.parse(key)),

@@ -22,6 +22,7 @@ from mmrag_pipeline.defs.index.handover import take_over
 from mmrag_pipeline.defs.ingest import schedules
 from mmrag_pipeline.defs.ingest.schedules import find_drifted
 from mmrag_pipeline.defs.quality import assets as quality_assets
+from mmrag_pipeline.embed import embed_drops
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_ids
@@ -333,6 +334,19 @@ def test_a_damaged_manifest_keeps_no_other_drop_from_being_published(pipeline: P
     assert pipeline.status().in_sync
     with DagsterRuns(pipeline.settings):
         assert what_is_complete()[0]
+
+
+@pytest.mark.slow
+def test_the_first_night_publishes_without_a_drop_whose_manifest_is_damaged(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(BAGS, {"new.png": (1, 2, 3)})
+    embed_drops(pipeline.settings)  # nothing is live
+    change_on_disk(pipeline.root / "store" / "manifests" / f"{DROP}.parquet", cut=True)
+    assert pipeline.run("nightly_reindex").metadata["media_index"]["rows"] == 1
+    with DagsterRuns(pipeline.settings):
+        assert not what_is_complete()[0]
+    pipeline.ingest()
+    assert pipeline.run("nightly_reindex").metadata["media_index"]["rows"] == 5
 
 
 def test_nothing_ingested_is_one_sentence(pipeline: Pipeline) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -17,17 +18,30 @@ from mmrag_pipeline.embedding.reuse import KnownVectors
 from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore
 from mmrag_pipeline.store import Store
 from mmrag_pipeline_tests.embedding.test_engine import DIM, TWO_ROWS, CountingEncoder, content_id, embed
+from mmrag_pipeline_tests.integration.s3_server import s3_server
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    pytest.importorskip("moto", reason="needs moto[server], of the dev extra")
+    pytest.importorskip("s3fs", reason="needs s3fs, of the s3 extra")
+    with s3_server() as client:
+        yield client
+
+
+@pytest.fixture(params=["folder", "memory", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddingStore]:
-    """On disk, and on a store of objects (fsspec's own, in memory)."""
+    """On disk, and on stores of objects: fsspec's own, and a server that speaks S3."""
+    name = uuid4().hex
     if request.param == "folder":
         yield EmbeddingStore(Store(tmp_path))
-        return
-    root = UPath(f"memory://{uuid4().hex}")
-    yield EmbeddingStore(Store(str(root)))
-    root.fs.rm(root.path, recursive=True)
+    elif request.param == "memory":
+        root = UPath(f"memory://{name}")
+        yield EmbeddingStore(Store(str(root)))
+        root.fs.rm(root.path, recursive=True)
+    else:
+        request.getfixturevalue("server").create_bucket(Bucket=name)
+        yield EmbeddingStore(Store(f"s3://{name}/store"))
 
 
 def cut(data: bytes) -> bytes:
