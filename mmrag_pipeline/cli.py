@@ -183,6 +183,8 @@ def embed(
             table.add_row(each.drop.key, *map(str, figures))
         out.print(table)
         for each in embedded.done:
+            if each.warning:
+                out.print(plain(f"{each.drop.key}: {each.warning}"))
             for problem in each.scan.problems[:SHOWN_PROBLEMS]:
                 out.print(plain(f"{each.drop.key}: {problem}"))
             if len(each.scan.problems) > SHOWN_PROBLEMS:

@@ -160,6 +160,7 @@ def index(
         connect=lambda: connect(wiring.milvus(settings)),
         limits=wiring.limits(settings),
         ledger=settings.ledger_file,
+        in_library=wiring.library(settings).has,
     )
     report = indexer.index(occurrence, now=datetime.now(UTC), remove=remove)
     for one in report.done:

@@ -31,6 +31,8 @@ class DropDone:
     drop: Drop
     scan: ScanReport
     embedded: EmbedReport
+    warning: str = ""
+    """Of a manifest that was damaged and is made anew."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _drops(settings: Settings, key: str | None) -> list[Drop]:
 
 def _embed(settings: Settings, drop: Drop, store: Store, progress: Progress | None) -> DropDone:
     library, limits, manifests = wiring.library(settings), wiring.limits(settings), ManifestStore(store)
-    previous = manifests.find(drop.key)
+    previous, warning = manifests.find_usable(drop.key)
     scan = scan_drop(
         library,
         drop,
@@ -140,7 +142,7 @@ def _embed(settings: Settings, drop: Drop, store: Store, progress: Progress | No
         limits=limits,
         progress=_counting(progress, f"{drop.key}: pictures"),
     )
-    return DropDone(drop, scan, embedded)
+    return DropDone(drop, scan, embedded, warning)
 
 
 def _counting(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.errors import Unavailable, UserError
 
 TEMPORARY_PREFIX = ".tmp-"
 CHECKED = {"page_checksum_verification": True}
@@ -161,19 +161,63 @@ def read_table(path: UPath, columns: list[str] | None = None) -> pa.Table:
         return pq.ParquetFile(file, **CHECKED).read(columns=columns)
 
 
+class StoreError(OSError):
+    """The store did not answer, or did not let us in: nothing is said about the file that was asked for."""
+
+
+@contextlib.contextmanager
+def store_errors() -> Iterator[None]:
+    """Each store's library has errors of its own (no credentials, no connection): to us all are a `StoreError`.
+
+    Raises:
+        StoreError: in place of whatever was raised that is no OSError.
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise StoreError(f"{type(error).__name__}: {error}") from error
+
+
+def no_answer(what: object, error: OSError) -> Unavailable:
+    """What to say, and do, when a store did not answer: it may, if asked again later."""
+    return Unavailable(
+        f"{what} can't be read now ({error.strerror or error}): is its disk or the store's endpoint reachable, and are "
+        f"the rights or credentials set where the pipeline runs? Nothing was changed; run it again when the store "
+        f"answers."
+    )
+
+
+def read_bytes(path: UPath) -> bytes:
+    """All of a file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        Unavailable: its disk or store does not give it.
+    """
+    try:
+        with store_errors():
+            return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise no_answer(path, error) from error
+
+
 class Damaged(Exception):
     """The bytes of a file were cut or changed since it was written."""
 
 
 def whole_table(path: UPath) -> pa.Table:
-    """All of a parquet file. It is fetched before it is looked at: a store that does not answer raises what it raises,
-    and is not taken for a damaged file.
+    """All of a parquet file. It is fetched before it is looked at: one that can't be read now is not taken for damaged.
 
     Raises:
         Damaged: it is there and is no table.
         FileNotFoundError: it is not there.
+        Unavailable: its disk or store does not give it.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     try:
         return pq.ParquetFile(pa.BufferReader(data), **CHECKED).read()
     except (MemoryError, pa.ArrowCancelled):

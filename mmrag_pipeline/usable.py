@@ -6,16 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+
+import pyarrow.compute as pc
 
 from mmrag_pipeline.drift import is_embedded
 from mmrag_pipeline.embedding.model import Encoder
-from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore
 from mmrag_pipeline.index.as_live import manifest_as_live
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.lacking import without_lacking
 from mmrag_pipeline.index.milvus import Milvus
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest_store import DamagedManifest
+
+SHOWN_DROPS = 10
 
 
 @dataclass(frozen=True)
@@ -47,23 +52,36 @@ def usable_drops(
     *,
     thorough: bool,
 ) -> Usable:
-    """What of these drops, and of those whose manifest is `unread`, can be shown.
+    """What of these drops, and of those whose manifest is `unread`, can be shown. Vectors that are found damaged are
+    marked so.
 
-    Under another model than the live one nothing may be left out, so there everything has to be readable.
+    Where nothing is live, a drop with damaged vectors is left out whole. Under another model than the live one nothing
+    may be left out, so there everything has to be readable.
 
     Args:
         thorough: read every file of vectors, else only those of drops that are not whole.
 
     Raises:
         DamagedManifest: one can't be read, and what is live is of another model and can't say what its drop held.
+        DamagedVectors: the same of vectors; or nothing is live, and no drop is left that can be.
     """
     live, said = milvus.live(), [str(error) for error in unread.values()]
-    if live is None:
-        return Usable(list(drops), damaged=said)
-    if not live.fits(fingerprint=encoder.fingerprint, dim=encoder.dim):
-        for error in unread.values():
-            raise error
-        return Usable(list(drops))
+
+    def damaged_in(key: str) -> list[str]:
+        summary = embeddings.summary(encoder.fingerprint, key)
+        return embeddings.damaged(summary) if summary else []
+
+    if live is None or not live.fits(fingerprint=encoder.fingerprint, dim=encoder.dim):
+        if live is not None and unread:
+            raise next(iter(unread.values()))
+        found = {source.drop.key: damaged_in(source.drop.key) for source in drops} if thorough else {}
+        damaged = {key: sentences for key, sentences in found.items() if sentences}
+        rest = [source for source in drops if source.drop.key not in damaged]
+        if damaged and (live is not None or not rest):
+            raise DamagedVectors(_in_one_sentence(damaged))
+        left_out = {source.drop.key: _ok_rows(source) for source in drops if source.drop.key in damaged}
+        return Usable(rest, left_out, said + list(chain(*damaged.values())))
+
     usable = Usable([], damaged=said)
     as_live = [
         DropRows(
@@ -76,10 +94,7 @@ def usable_drops(
     for source in [*drops, *as_live]:
         key = source.drop.key
         whole = is_embedded(embeddings, encoder.fingerprint, key, source.manifest)
-        summary = embeddings.summary(encoder.fingerprint, key) if thorough or not whole else None
-        damaged = embeddings.damaged(summary) if summary else []
-        if damaged and whole and summary:
-            embeddings.mark_damaged(summary)
+        damaged = damaged_in(key) if thorough or not whole else []
         usable.damaged.extend(damaged)
         if damaged or not whole:
             source, lacking = without_lacking(source, milvus, live.name, dim=encoder.dim)
@@ -87,3 +102,15 @@ def usable_drops(
                 usable.left_out[key] = lacking
         usable.drops.append(source)
     return usable
+
+
+def _ok_rows(source: DropRows) -> int:
+    return pc.sum(pc.equal(source.manifest["status"], "ok")).as_py() or 0
+
+
+def _in_one_sentence(damaged: Mapping[str, Sequence[str]]) -> str:
+    first, *others = chain(*damaged.values())
+    if not others:
+        return first
+    named = ", ".join(sorted(damaged)[:SHOWN_DROPS]) + (", ..." if len(damaged) > SHOWN_DROPS else "")
+    return f"{len(others) + 1} files of vectors are damaged, of the drops {named}; the first: {first}"

@@ -64,6 +64,8 @@ class PictureIndexer:
     connect: Callable[[], AbstractContextManager[Milvus]]
     limits: Limits
     ledger: str
+    in_library: Callable[[Drop], bool]
+    """Whether the media library has a folder for such a drop."""
 
     def index(self, named: str | None, *, now: datetime, remove: bool = False) -> IndexReport:
         """Make the index hold exactly the approved pictures of the named occurrence, else of all; with `remove` none.
@@ -102,8 +104,8 @@ class PictureIndexer:
         manifests, vectors = ManifestStore(self.store), EmbeddingStore(self.store)
         images = f"campaigns/{place.campaign}/{place.name}/images"
         table = as_generated(_table(drop, pictures, self.limits), images)
-        before = manifests.find(drop.key)
-        if before is not None and generated_in(before) is None:
+        before, damaged = manifests.find_usable(drop.key)
+        if self.in_library(drop) if damaged else before is not None and generated_in(before) is None:
             raise UserError(
                 f"the library has a drop {drop.key}, a name that generated pictures need: rename that drop."
             )

@@ -17,7 +17,7 @@ from upath import UPath
 from mmrag_pipeline.embedding.manifest import ManifestPictures
 from mmrag_pipeline.embedding.model import BatchEncoder
 from mmrag_pipeline.embedding.stages import StageTimes
-from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.embedding.store import EmbeddingStore, LostVectors
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.media.rules import Limits
 
@@ -96,7 +96,7 @@ def _cosines(
     paths = dict(zip(manifest["content_id"].to_pylist(), manifest["path"].to_pylist(), strict=True))
     try:
         stored = _stored(store.batches(encoder.fingerprint, drop), pictures.content_ids)
-    except Unavailable as error:  # a part of it is lost: asking again would not bring it back
+    except LostVectors as error:  # asking again would not bring it back
         raise UserError(str(error)) from error
     there = [position for position, content_id in enumerate(pictures.content_ids) if content_id in stored]
     if not there:

@@ -27,7 +27,6 @@ from mmrag_pipeline.embedding.store import (
     DropEmbeddings,
     EmbeddingStore,
     content_hash,
-    damage_sentence,
     vector_table,
 )
 from mmrag_pipeline.media.decode import Pixels
@@ -130,13 +129,15 @@ def embed_drop(
         stage_seconds=times.seconds,
     )
     summary = store.finish(summary)
-    return EmbedReport(summary, changed=True, damaged=_sentences(known.damaged, store.folder(fingerprint, drop)))
+    return EmbedReport(summary, changed=True, damaged=_sentences(known.damaged, store, store.folder(fingerprint, drop)))
 
 
-def _sentences(damaged: Mapping[UPath, str], own: UPath) -> tuple[str, ...]:
-    """What to say of files that can't be read; those of the drop itself are mended by now."""
+def _sentences(damaged: Mapping[UPath, str], store: EmbeddingStore, own: UPath) -> tuple[str, ...]:
+    """What to say of damaged files; those of the drop itself are mended by now, those of others are marked."""
     return tuple(
-        f"the vectors in {path} were damaged ({why}): made anew." if path.parent == own else damage_sentence(path, why)
+        f"the vectors in {path} were damaged ({why}): made anew."
+        if path.parent == own
+        else store.mark_damaged(path, why)
         for path, why in damaged.items()
     )
 

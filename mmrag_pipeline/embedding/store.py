@@ -27,9 +27,9 @@ from mmrag_pipeline.store import (
     CHECKED,
     Damaged,
     Store,
+    read_bytes,
     read_table,
     whole_table,
-    write_bytes,
     write_json,
     write_table,
 )
@@ -41,20 +41,30 @@ _ROW_GROUP = 2048  # rows that a reader holds at once; 4 MB of vectors at 512 di
 
 
 class DamagedVectors(UserError):
-    """A part is there and can't be read: its drop makes it anew, nobody else need wait for that."""
+    """A part is there and is no table of vectors: its drop makes it anew, nobody else need wait for that."""
+
+
+class LostVectors(Unavailable):
+    """A part is not there: its drop is being embedded anew, or will be."""
 
 
 def damage_of(path: UPath) -> str:
-    """Why a file of vectors can't be used; empty where all of it can be read. That a store does not answer is raised.
+    """Why a file of vectors can't be used; empty where all of it can be read.
 
     Raises:
         FileNotFoundError: it is not there.
+        Unavailable: its disk or store does not give it.
     """
     forget_listings(path)
     try:
         columns = whole_table(path).column_names
     except Damaged as error:
         return str(error)
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error} If only this file can't be read, look at its disk, delete the file and "
+            f"materialise clip_embeddings for the drops that need it."
+        ) from error
     return "" if columns == COLUMNS else f"its columns are {', '.join(columns)}"
 
 
@@ -120,11 +130,14 @@ class EmbeddingStore:
         """The drop's `_SUCCESS.json`, or None when the drop is not (wholly) embedded under this fingerprint.
 
         A damaged one counts as none: the next ingest writes it again, with what the parts hold.
+
+        Raises:
+            Unavailable: its disk or store does not give it.
         """
         path = self.folder(fingerprint, drop) / SUCCESS
         forget_listings(path)  # another process may have written it since
         try:
-            return DropEmbeddings(**json.loads(path.read_bytes()))
+            return DropEmbeddings(**json.loads(read_bytes(path)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
@@ -137,8 +150,9 @@ class EmbeddingStore:
         """The drop's vectors in order of content id; nothing when it is not embedded.
 
         Raises:
-            Unavailable: the drop is being embedded anew, and its old parts are gone.
-            DamagedVectors: a part can't be read.
+            LostVectors: the drop is being embedded anew, and its old parts are gone.
+            DamagedVectors: a part is damaged; the drop's next ingest makes it anew.
+            Unavailable: a disk or store does not answer.
         """
         summary = self.summary(fingerprint, drop)
         for part in summary.parts if summary else []:
@@ -147,13 +161,13 @@ class EmbeddingStore:
                 with path.open("rb") as file:
                     yield from pq.ParquetFile(file, **CHECKED).iter_batches(batch_size=rows)
             except FileNotFoundError as error:
-                raise Unavailable(
+                raise LostVectors(
                     f"the vectors of drop {drop} are being replaced by another run, or {part} was deleted: try again; "
                     f"if that does not help, materialise clip_embeddings for the drop."
                 ) from error
             except (pa.ArrowException, OSError) as error:
                 if why := damage_of(path):
-                    raise DamagedVectors(damage_sentence(path, why)) from error
+                    raise DamagedVectors(self.mark_damaged(path, why)) from error
                 raise
 
     def write_part(self, fingerprint: str, drop: str, number: int, table: pa.Table) -> str:
@@ -199,20 +213,23 @@ class EmbeddingStore:
         return [sizes.get(part) for part in summary.parts] == summary.part_bytes
 
     def damaged(self, summary: DropEmbeddings) -> list[str]:
-        """A sentence for each part that is there and can't be read; all of them are opened to tell."""
+        """A sentence for each part that is damaged, which is marked so; all of them are read to tell."""
         found = []
         for part in summary.parts:
             path = self.folder(summary.fingerprint, summary.drop) / part
             with contextlib.suppress(FileNotFoundError):
                 if why := damage_of(path):
-                    found.append(damage_sentence(path, why))
+                    found.append(self.mark_damaged(path, why))
         return found
 
-    def mark_damaged(self, summary: DropEmbeddings) -> None:
-        """Make the drop count as not whole, because a part of the right size can't be read: its next ingest, which the
-        next night asks for, makes that anew.
+    def mark_damaged(self, path: UPath, why: str) -> str:
+        """Make a drop count as not whole, because this part of it is damaged: its next ingest, which the next night
+        asks for, makes that anew. Whoever finds damage says it with the sentence that this returns.
         """
-        write_bytes(self.folder(summary.fingerprint, summary.drop) / DAMAGED, b"")
+        if path.parent.name != FOLDER:
+            with contextlib.suppress(FileNotFoundError):  # the drop was removed meanwhile
+                (path.parent / DAMAGED).touch()
+        return damage_sentence(path, why)
 
     def tidy(self, summary: DropEmbeddings) -> None:
         """Remove what lies beside the drop's parts and does not count: of earlier states, and of killed runs."""

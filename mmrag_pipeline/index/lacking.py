@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmrag_pipeline.embedding.store import DamagedVectors
-from mmrag_pipeline.errors import Unavailable
+from mmrag_pipeline.embedding.store import DamagedVectors, LostVectors
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.columns import Row
 from mmrag_pipeline.index.filter import both, equals
@@ -53,7 +52,7 @@ def _stored(source: DropRows) -> pa.Array | None:
     """Content ids that have a vector in the store; None where a part is lost or damaged: its next ingest mends it."""
     try:
         return pa.chunked_array([batch["content_id"] for batch in source.vectors()], pa.string()).combine_chunks()
-    except (Unavailable, DamagedVectors):
+    except (LostVectors, DamagedVectors):
         return None
 
 

@@ -13,7 +13,8 @@ from typing import Literal
 from uuid import uuid4
 
 from mmrag_pipeline.ahead import ahead
-from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.embedding.store import DamagedVectors
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index.bulk import Importer, settle
 from mmrag_pipeline.index.changes import (
     MASS_DELETION,
@@ -160,6 +161,8 @@ def _gathering(
             return gather_for(
                 wanted[key], changes.upsert[key], sources[key].vectors(), dim=dim, fingerprint=fingerprint
             )
+        except (DamagedVectors, Unavailable):
+            raise
         except UserError:
             lacking = [other for other in sorted(changes.upsert) if lacks(other)]
             if len(lacking) < 2:

@@ -20,7 +20,7 @@ from typing import Any
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.media.listing import StoreError, no_answer, store_errors
+from mmrag_pipeline.store import StoreError, no_answer, store_errors
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 SHOWN_PROBLEMS = 20

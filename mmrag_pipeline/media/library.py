@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.media.listing import Entry, StoreError, is_folder, list_entries, list_folders, no_answer
-from mmrag_pipeline.store import is_local, open_root
+from mmrag_pipeline.media.listing import Entry, is_folder, list_entries, list_folders
+from mmrag_pipeline.store import StoreError, is_local, no_answer, open_root
 
 _HALF = r"[a-z0-9][a-z0-9-]*"
 _KEY = re.compile(rf"({_HALF})__({_HALF})")

@@ -10,22 +10,16 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from upath import UPath
 
-from mmrag_pipeline.errors import Unavailable
-from mmrag_pipeline.store import is_local
+from mmrag_pipeline.store import is_local, store_errors
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")  # by kind of store, best first
-
-
-class StoreError(OSError):
-    """The store did not answer, or did not let us in: nothing is said about the file that was asked for."""
 
 
 class Entry(NamedTuple):
@@ -104,29 +98,6 @@ def signature_of(entries: Iterable[Entry]) -> str:
             line = f"{entry.path}\0{entry.size}\0{entry.changed_ns}\0"
             digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Each store's library has errors of its own (no credentials, no connection): to us all are a `StoreError`.
-
-    Raises:
-        StoreError: in place of whatever was raised that is no OSError.
-    """
-    try:
-        yield
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise StoreError(f"{type(error).__name__}: {error}") from error
-
-
-def no_answer(what: object, error: StoreError) -> Unavailable:
-    """What to say, and do, when a store did not answer: it may, if asked again later."""
-    return Unavailable(
-        f"{what} can't be read now ({error}): is the store's endpoint reachable, and are its credentials set where the "
-        f"pipeline runs? Nothing was changed; run it again when the store answers."
-    )
 
 
 def _local_entries(top: str) -> Iterator[Entry]:

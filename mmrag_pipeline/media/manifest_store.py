@@ -27,7 +27,8 @@ class ManifestStore:
         """The drop's manifest, or None when it was never scanned.
 
         Raises:
-            DamagedManifest: it can't be read; a store that does not answer is another error.
+            DamagedManifest: it is no table.
+            Unavailable: its disk or store does not give it.
         """
         path = self.path(drop)
         forget_listings(path)  # another process may have written it since
@@ -37,8 +38,8 @@ class ManifestStore:
             return None
         except Damaged as error:
             raise DamagedManifest(
-                f"the manifest {path} is damaged ({error}): delete that file and ingest drop {drop} again (or, where a "
-                f"campaign made it, run mmrag campaign index again)."
+                f"the manifest {path} is damaged ({error}): ingest drop {drop} again (mmrag backfill {drop}; where a "
+                f"campaign made it, mmrag campaign index), which makes it anew; don't delete it before."
             ) from error
 
     def find_usable(self, drop: str) -> tuple[pa.Table | None, str]:

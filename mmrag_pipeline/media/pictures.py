@@ -15,10 +15,9 @@ from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.media.decode import open_picture
-from mmrag_pipeline.media.listing import StoreError, no_answer, store_errors
 from mmrag_pipeline.media.rules import Limits, MediaError, Reason
 from mmrag_pipeline.media.sniff import SNIFF_BYTES, sniff
-from mmrag_pipeline.store import is_local
+from mmrag_pipeline.store import StoreError, is_local, no_answer, store_errors
 
 
 def load_picture(folder: UPath, path: str, frame_ms: int | None, limits: Limits) -> Image.Image:

@@ -17,12 +17,11 @@ from contextlib import ExitStack
 from upath import UPath
 
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.media.listing import StoreError, no_answer, store_errors
 from mmrag_pipeline.media.probe import Known, Probe, probe_file, refused
 from mmrag_pipeline.media.rules import Limits, Reason
 from mmrag_pipeline.media.verdicts import Seen
 from mmrag_pipeline.media.worker import ProbeFunction
-from mmrag_pipeline.store import is_local
+from mmrag_pipeline.store import StoreError, is_local, no_answer, store_errors
 
 _SMALL = 1 << 20  # bytes; a file up to this size shares its way to a worker with others
 _TOGETHER = 16

@@ -20,7 +20,7 @@ from mmrag_pipeline.media.health import SIDE, Concern, Measures, concerns_of, me
 from mmrag_pipeline.media.listing import list_entries
 from mmrag_pipeline.media.pictures import read_file
 from mmrag_pipeline.media.rules import Limits, MediaError
-from mmrag_pipeline.store import Store, read_table, write_table
+from mmrag_pipeline.store import Damaged, Store, whole_table, write_table
 
 PEOPLE = {"person", "people", "face", "portrait", "on model", "on-model"}
 """Tags that say somebody is in the picture; a column `people` that isn't empty or a no says so too."""
@@ -88,10 +88,10 @@ class HealthStore:
         self.folder = store.root / "quality" / "health"
 
     def read(self, drop: str) -> pa.Table | None:
-        """None when the drop was not examined, or by another version of this program."""
+        """None when the drop was not examined, by another version of this program, or its table is damaged."""
         try:
-            table = read_table(self.folder / f"{drop}.parquet")
-        except FileNotFoundError:
+            table = whole_table(self.folder / f"{drop}.parquet")
+        except (FileNotFoundError, Damaged):
             return None
         return table if table.schema.equals(SCHEMA) else None
 

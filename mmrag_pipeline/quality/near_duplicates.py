@@ -20,7 +20,7 @@ from mmrag_pipeline.index.copies import NO_COPIES, Copies
 from mmrag_pipeline.media.likeness import near_duplicates
 from mmrag_pipeline.media.manifest import generated_in
 from mmrag_pipeline.media.phash import like_pairs
-from mmrag_pipeline.store import Store, read_table, write_table
+from mmrag_pipeline.store import Damaged, Store, whole_table, write_table
 
 LEAST_COSINE = 0.95
 """Of two copies: encoded again they have 0.96 and more, cropped by 2% at each side 0.97; two views of a vase had 0.96
@@ -99,10 +99,10 @@ class NearDuplicateStore:
         self.path = store.root / "quality" / "near_duplicates.parquet"
 
     def read(self) -> pa.Table | None:
-        """The groups; None when they were never looked for, or by another version of this program."""
+        """The groups; None when they were never looked for, by another version of this program, or are damaged."""
         try:
-            table = read_table(self.path)
-        except FileNotFoundError:
+            table = whole_table(self.path)
+        except (FileNotFoundError, Damaged):
             return None
         return table if table.schema.equals(SCHEMA) else None
 

@@ -14,8 +14,8 @@ from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.embedding.drift import Drift, SourceDrop, measure_drift
-from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore
-from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore, LostVectors
+from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.status import held_by
 from mmrag_pipeline.media.library import Drop
@@ -172,7 +172,7 @@ def _rows(store: Store, fingerprint: str, library: Library) -> dict[str, DropRow
     embeddings = EmbeddingStore(store)
 
     def vectors(key: str) -> Iterator[pa.RecordBatch]:
-        with suppress(Unavailable, DamagedVectors):  # a part is lost: the index is measured against the others
+        with suppress(LostVectors, DamagedVectors):  # a part is lost: the index is measured against the others
             yield from embeddings.batches(fingerprint, key)
 
     return {key: DropRows(Drop.parse(key), table, partial(vectors, key)) for key, table in library.manifests.items()}

@@ -66,6 +66,19 @@ def test_approved_pictures_are_found_by_who_asks_and_survive_every_night(
         config = {"ops": {"staged_media_index": {"config": {"mode": mode}}}}
         campaign.run("nightly_reindex", config=config)
         assert found("library") == library and found("generated") == names and campaign.status().in_sync
+
+    # A damaged manifest is made anew, unless the library has a drop of that name.
+    (manifest,) = (campaign.root / "store" / "manifests").glob("*generated-*")
+    sound = manifest.read_bytes()
+    manifest.write_bytes(sound[: len(sound) // 2])
+    assert "(0 written, 0 removed)" in mmrag("campaign", "index") and manifest.read_bytes() == sound
+    manifest.write_bytes(sound[: len(sound) // 2])
+    taken = campaign.media.joinpath(*manifest.stem.split("__"))
+    taken.mkdir()
+    assert f"the library has a drop {manifest.stem}" in mmrag("campaign", "index", code=1)
+    taken.rmdir()
+    assert "(0 written, 0 removed)" in mmrag("campaign", "index") and campaign.status().in_sync
+
     sheet = tmp_path / "sheet.png"
     said = mmrag("search", "something red", "--origin", "generated", "--sheet", str(sheet))
     assert Image.open(sheet).size[0] > 300 and "gone" not in said
@@ -98,4 +111,5 @@ def indexer(pipeline: Pipeline) -> indexing.PictureIndexer:
         connect=lambda: connect(wiring.milvus(settings)),
         limits=wiring.limits(settings),
         ledger=settings.ledger_file,
+        in_library=wiring.library(settings).has,
     )

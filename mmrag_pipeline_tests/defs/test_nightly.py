@@ -22,12 +22,17 @@ from mmrag_pipeline.defs.index.handover import take_over
 from mmrag_pipeline.defs.ingest import schedules
 from mmrag_pipeline.defs.ingest.schedules import find_drifted
 from mmrag_pipeline.defs.quality import assets as quality_assets
+from mmrag_pipeline.drift import find_drift
 from mmrag_pipeline.embed import embed_drops
+from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore
 from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_ids
+from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest_store import DamagedManifest, ManifestStore
 from mmrag_pipeline.store import Store
+from mmrag_pipeline.usable import Usable, usable_drops
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
 
 DROP = "lunar__2026-09"
@@ -204,7 +209,9 @@ def test_the_night_asks_for_what_the_sensor_missed_and_for_what_failed(
     pipeline.deliver("home__2026-09", {"new.png": (1, 2, 3)})
     manifest = pipeline.root / "store" / "manifests" / "toys__2026-09.parquet"
     manifest.write_bytes(manifest.read_bytes()[:-100])
-    with pytest.raises(DamagedManifest, match=f"{manifest} is damaged .* delete that file"):
+    with pytest.raises(
+        DamagedManifest, match=f"{manifest} is damaged .* mmrag backfill toys__2026-09.* don't delete it"
+    ):
         ManifestStore(Store(pipeline.settings.store)).find("toys__2026-09")
     next((pipeline.root / "store").glob("embeddings/*/caps__2026-09/_SUCCESS.json")).write_text('{"drop": "ca')
     asked = asked_for_tonight(pipeline)
@@ -347,6 +354,86 @@ def test_the_first_night_publishes_without_a_drop_whose_manifest_is_damaged(pipe
         assert not what_is_complete()[0]
     pipeline.ingest()
     assert pipeline.run("nightly_reindex").metadata["media_index"]["rows"] == 5
+
+
+@pytest.mark.slow
+def test_damaged_vectors_stop_no_first_night_and_the_next_one_mends_them(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(BAGS, {"new.png": (1, 2, 3)})
+    embed_drops(pipeline.settings)  # nothing is live
+    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{DROP}/part-*")
+    change_on_disk(part, cut=False)
+    for _ in range(2):
+        assert pipeline.run("nightly_reindex").metadata["media_index"]["rows"] == 1
+        with DagsterRuns(pipeline.settings):
+            passed, said = what_is_complete()
+        assert not passed and f"The vectors in {part} are damaged" in said
+    assert asked_for_tonight(pipeline) == [DROP]
+    pipeline.run("ingest_drop", DROP)
+    assert pipeline.run("nightly_reindex").metadata["media_index"]["rows"] == 5
+    with DagsterRuns(pipeline.settings):
+        assert what_is_complete()[0]
+
+
+@pytest.mark.slow
+def test_damaged_vectors_of_another_model_than_the_live_one_are_marked_and_told_in_one_sentence(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(BAGS, {"new.png": (1, 2, 3)})
+    pipeline.index()
+    before = set((pipeline.root / "store" / "embeddings").iterdir())
+    monkeypatch.setenv("MMRAG_CLIP_PREPROCESSING", "exact")  # which is another fingerprint
+    embed_drops(pipeline.settings)
+    (folder,) = set((pipeline.root / "store" / "embeddings").iterdir()) - before
+    parts = sorted(folder.glob("*/part-*"))
+    for part in parts:
+        change_on_disk(part, cut=False)
+    store = Store(pipeline.settings.store)
+    encoder = wiring.encoder(pipeline.settings, store)
+    manifests, embeddings = ManifestStore(store), EmbeddingStore(store)
+    drops = [DropRows(Drop.parse(key), manifests.read(key), lambda: iter(())) for key in (BAGS, DROP)]
+    with connect(wiring.milvus(pipeline.settings)) as milvus:
+        with pytest.raises(DamagedVectors, match=f"^2 files .*, of the drops {BAGS}, {DROP}; the first: .*{parts[0]}"):
+            usable_drops(milvus, drops, {}, embeddings, encoder, thorough=True)
+        assert not usable_drops(milvus, drops, {}, embeddings, encoder, thorough=False).damaged
+    found = find_drift(
+        [Drop.parse(key) for key in (BAGS, DROP)],
+        library=wiring.library(pipeline.settings),
+        store=store,
+        fingerprint=encoder.fingerprint,
+        limits=wiring.limits(pipeline.settings),
+    )
+    assert [drift.drop.key for drift in found] == [BAGS, DROP]
+
+
+@pytest.mark.slow
+def test_looking_for_near_duplicates_marks_the_damage_that_it_finds(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(BAGS, {"red.png": (201, 30, 30)})  # so like the other red that their vectors are compared
+    pipeline.ingest()
+    pipeline.run("nightly_reindex")
+    (pipeline.root / "store" / "quality" / "near_duplicates.parquet").unlink()
+    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{DROP}/part-*")
+    change_on_disk(part, cut=False)
+    assert asked_for_tonight(pipeline) == []
+    assert pipeline.run("nightly_reindex").metadata["staged_media_index"]["mode"] == "unchanged"
+    assert asked_for_tonight(pipeline) == [DROP]
+
+
+def test_a_damaged_manifest_is_made_anew_without_dagster_too(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    embed_drops(pipeline.settings)
+    manifest = pipeline.root / "store" / "manifests" / f"{DROP}.parquet"
+    change_on_disk(manifest, cut=True)
+    embedded = embed_drops(pipeline.settings)
+    assert not embedded.failed and f"{manifest} is damaged" in embedded.done[0].warning
+    assert ManifestStore(Store(pipeline.settings.store)).read(DROP).num_rows == 4
+
+
+def test_what_to_do_names_the_way_for_drops_of_a_campaign_too() -> None:
+    for usable in (Usable([], {"lunar__generated-x": 1}), Usable([], damaged=["the vectors in x are damaged."])):
+        assert "mmrag campaign index" in str(assets._complete(usable).metadata["what_to_do"].value)
 
 
 def test_nothing_ingested_is_one_sentence(pipeline: Pipeline) -> None:

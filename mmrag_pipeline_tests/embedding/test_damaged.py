@@ -16,6 +16,7 @@ from upath import UPath
 from mmrag_pipeline.embedding.departed import FOLDER
 from mmrag_pipeline.embedding.reuse import KnownVectors
 from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore
+from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.store import Store
 from mmrag_pipeline_tests.embedding.test_engine import DIM, TWO_ROWS, CountingEncoder, content_id, embed
 from mmrag_pipeline_tests.integration.s3_server import s3_server
@@ -124,6 +125,44 @@ def test_a_part_that_was_cut_shows_without_being_opened(store: EmbeddingStore) -
     assert not store.holds("fake-1", "a__1", ids)
 
 
+@pytest.mark.parametrize("finder", ["a reader", "another drop"])
+def test_whoever_finds_damage_has_the_drop_asked_for_by_the_next_night(store: EmbeddingStore, finder: str) -> None:
+    """A bit that turned does not show in a listing."""
+    encoder = CountingEncoder()
+    ids = embed(range(6), encoder, store) and sorted(content_id(n) for n in range(6))
+    embed([1, 2, 9], encoder, store, drop="b__1")
+    damage(store, turned)
+    assert store.holds("fake-1", "a__1", ids)
+    if finder == "a reader":
+        with pytest.raises(DamagedVectors):
+            stored(store, "a__1")
+    else:
+        assert embed([1, 2, 3], encoder, store, drop="b__1").damaged
+    assert not store.holds("fake-1", "a__1", ids)
+    assert store.holds(
+        "fake-1", "b__1", sorted(content_id(n) for n in ([1, 2, 9] if "reader" in finder else [1, 2, 3]))
+    )
+    embed(range(6), encoder, store)
+    assert store.holds("fake-1", "a__1", ids) and len(stored(store, "a__1")) == 6
+
+
+def test_a_part_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    """Its disk fails: nobody knows whether the bytes are damaged, so nothing is embedded in their place."""
+    store, encoder = EmbeddingStore(Store(tmp_path)), CountingEncoder()
+    embed(range(6), encoder, store)
+    (part,) = Path(str(store.folder("fake-1", "a__1"))).glob("part-*")
+    part.unlink()
+    part.symlink_to("/proc/self/mem")  # whose first bytes are an input/output error
+    said = rf"{part} can't be read now \(Input/output error\).*delete the file and materialise clip_embeddings"
+    for drop, contents in (("a__1", range(6)), ("b__1", range(2))):
+        with pytest.raises(Unavailable, match=said):
+            embed(contents, encoder, store, drop=drop)
+    with pytest.raises(Unavailable, match=said):
+        stored(store, "a__1")
+    part.unlink()
+    assert embed(range(6), encoder, store).summary.computed == 6
+
+
 def test_what_a_killed_run_left_damaged_is_written_again(store: EmbeddingStore) -> None:
     """No `_SUCCESS.json` says yet how large its parts are."""
     encoder = CountingEncoder(batch_size=1, workers=1)
@@ -158,11 +197,11 @@ def test_a_store_that_does_not_answer_is_no_damage(store: EmbeddingStore, monkey
     with monkeypatch.context() as patched:
         patched.setattr(type(path), "read_bytes", away)
         path.write_bytes(b"")  # what a reader sees looks damaged, and can't be looked at again
-        with pytest.raises(OSError, match="does not answer"):
+        with pytest.raises(Unavailable, match="does not answer"):
             known.read(ids)
-        with pytest.raises(OSError, match="does not answer"):
+        with pytest.raises(Unavailable, match="does not answer"):
             KnownVectors(store.root("fake-1"), ids, dim=DIM)
-        with pytest.raises(OSError, match="does not answer"):
+        with pytest.raises(Unavailable, match="does not answer"):
             embed([1, 2], CountingEncoder(), store, drop="b__1")
         path.write_bytes(before)
     assert not np.isnan(known.read(ids)).any() and not known.damaged

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from mmrag_pipeline.embedding.store import LostVectors
 from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.index.as_live import manifest_as_live
 from mmrag_pipeline.index.lacking import without_lacking
@@ -66,7 +67,7 @@ def test_of_a_drop_that_was_exported_again_what_is_live_stays_until_it_is_embedd
 def test_a_lost_part_of_the_vectors_changes_nothing_that_is_live(milvus, staged_with) -> None:
     def lost():
         yield from list(WATCHES.batches())[:1]
-        raise Unavailable("a part was deleted")
+        raise LostVectors("a part was deleted")
 
     source = replace(WATCHES.add({"new.jpg": Item("new watch")}).rows, vectors=lost)
     staged, left_out = staged_with(source, "auto")
@@ -74,6 +75,16 @@ def test_a_lost_part_of_the_vectors_changes_nothing_that_is_live(milvus, staged_
     staged, _ = staged_with(source)
     publish(milvus, staged, now=TOMORROW)
     assert live_ids(milvus) == WATCHES.ids | BAGS.ids
+
+
+def test_a_store_that_does_not_answer_is_no_lost_part(staged_with) -> None:
+    """Else all that is new would be left out of the index because a bucket was away for a minute."""
+
+    def away():
+        raise Unavailable("the bucket does not answer")
+
+    with pytest.raises(Unavailable, match="does not answer"):
+        staged_with(replace(WATCHES.rows, vectors=away))
 
 
 @pytest.mark.parametrize("drop", [WATCHES, BAGS], ids=["with a film", "with odd titles"])

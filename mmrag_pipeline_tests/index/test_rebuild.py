@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from mmrag_pipeline.embedding.store import DamagedVectors
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index import rebuild
 from mmrag_pipeline.index.layout import Layout
@@ -170,6 +171,23 @@ def test_all_drops_without_vectors_are_told_in_one_sentence(milvus, sync, stagin
     message = str(caught.value)
     assert "(lunar__0, lunar__1, lunar__2, lunar__3, lunar__4, ...)" in message and "other-0002" in message
     assert "clip_embeddings" in message and live_ids(milvus) == WATCHES.ids
+
+
+def test_damaged_vectors_of_one_drop_have_no_other_read_again(milvus):
+    opened = []
+
+    def damaged():
+        raise DamagedVectors("a bit turned")
+
+    def sound():
+        opened.append("sound")
+        return first.batches()
+
+    first, second = sorted(BOTH, key=lambda drop: drop.key)
+    drops = [replace(first.rows, vectors=sound), replace(second.rows, vectors=damaged)]
+    with pytest.raises(DamagedVectors, match="a bit turned"):
+        stage(milvus, drops=drops, fingerprint=FINGERPRINT, dim=DIM, now=at(1))
+    assert opened == ["sound"]
 
 
 def test_checks_see_what_is_wrong(milvus, staging):

@@ -110,6 +110,16 @@ def test_a_picture_is_opened_once(folder: UPath, tmp_path: Path, monkeypatch: py
     assert examine_library({}, lambda drop: folder, Limits(), kept) == ({}, []) and kept.read(DROP) is None
 
 
+def test_a_damaged_table_is_made_anew_and_stops_no_other_drop(folder: UPath, tmp_path: Path) -> None:
+    kept, manifest = HealthStore(Store(tmp_path / "store")), scanned(folder)
+    drops = {DROP: (manifest, "one"), "lunar__other": (manifest, "one")}
+    tables, _ = examine_library(drops, lambda drop: folder, Limits(), kept)
+    path = kept.folder / f"{DROP}.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    again, anew = examine_library(drops, lambda drop: folder, Limits(), kept)
+    assert anew == [DROP] and again[DROP].equals(tables[DROP]) and kept.read(DROP) is not None
+
+
 def test_what_can_not_be_read_now_is_looked_at_next_time(folder: UPath, tmp_path: Path) -> None:
     kept, manifest = HealthStore(Store(tmp_path / "store")), scanned(folder)
     (folder / "dark.png").rename(folder.parent / "away.png")

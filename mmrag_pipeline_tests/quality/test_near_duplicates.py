@@ -144,6 +144,14 @@ def test_kept_in_the_store_with_what_it_was_made_of(tmp_path: Path) -> None:
     assert copies.count_again([*contents, Item("b").content_id]) == 2
 
 
+def test_a_damaged_table_is_none_so_that_it_is_made_anew(tmp_path: Path) -> None:
+    """And a search goes on without it."""
+    kept = NearDuplicateStore(Store(tmp_path))
+    kept.write(find_near_duplicates(LIBRARY, vectors(0.97)))
+    kept.path.write_bytes(kept.path.read_bytes()[:-100])
+    assert kept.read() is None and kept.copies() == Copies()
+
+
 def test_a_search_shows_one_of_each_group_and_fills_up_behind(milvus) -> None:
     words = {f"{n}.jpg": Item(f"cape {n}") for n in range(4)}
     collection = staged(milvus, FakeDrop("lunar__one", words))

@@ -46,6 +46,8 @@ TO_DO = {
 }
 """What to do about a check that failed; nothing was published."""
 
+GENERATED = "or run mmrag campaign index for drops that a campaign made"
+
 SHOWN_DROPS = 10
 
 
@@ -233,9 +235,11 @@ def _complete(usable: Usable) -> dg.AssetCheckResult:
         more = f" And {len(usable.damaged) - SHOWN_DROPS} more." if len(usable.damaged) > SHOWN_DROPS else ""
         sentences = " ".join(f"{each[0].upper()}{each[1:]}" for each in usable.damaged[:SHOWN_DROPS])
         said.append(f"What was live of these drops stays: {sentences}{more}")
-    to_do = "ingest these drops again (mmrag backfill; nightly_ingest does it by itself)" if said else ""
+    to_do = f"ingest these drops again (mmrag backfill; nightly_ingest does it by itself), {GENERATED}" if said else ""
     return verdict(
-        "see why the ingest_drop runs of these drops failed and run them again (mmrag backfill)" if left_out else to_do,
+        f"see why the ingest_drop runs of these drops failed and run them again (mmrag backfill), {GENERATED}"
+        if left_out and not usable.damaged
+        else to_do,
         {"left_out": dg.MetadataValue.json(left_out), "damaged": dg.MetadataValue.json(usable.damaged)},
         name="complete",
         detail=" ".join(said),

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.rebuild import StagedIndex
 from mmrag_pipeline.media.manifest_store import ManifestStore
-from mmrag_pipeline.store import Store, write_json
+from mmrag_pipeline.store import Store, read_bytes, write_json
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def manifest_hashes(store: Store) -> dict[str, str]:
     manifests, found = ManifestStore(store), {}
     for drop in manifests.drops():
         with contextlib.suppress(FileNotFoundError):  # the drop was removed meanwhile
-            found[drop] = hashlib.sha256(manifests.path(drop).read_bytes()).hexdigest()[:16]
+            found[drop] = hashlib.sha256(read_bytes(manifests.path(drop))).hexdigest()[:16]
     return found
 
 

@@ -21,7 +21,7 @@ from mmrag_pipeline.defs.quality.shown import (
     recall_result,
 )
 from mmrag_pipeline.embedding.reuse import KnownVectors
-from mmrag_pipeline.embedding.store import EmbeddingStore, damage_sentence
+from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.index.as_live import manifest_as_live
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import generated_in
@@ -61,13 +61,13 @@ def near_duplicates(
         what, table = made_of(library_hash(manifest_hashes(opened)), fingerprint), kept.read()
         changed = not is_made_of(table, what)
         if changed:
-            root = EmbeddingStore(opened).root(fingerprint)
+            embeddings = EmbeddingStore(opened)
 
             def vectors(ids: Sequence[str]) -> np.ndarray:
-                known = KnownVectors(root, ids, dim=dim)
+                known = KnownVectors(embeddings.root(fingerprint), ids, dim=dim)
                 found = known.read(ids)
                 for path, why in known.damaged.items():
-                    context.log.warning("%s", damage_sentence(path, why))
+                    context.log.warning("%s", embeddings.mark_damaged(path, why))
                 return found
 
             table = find_near_duplicates(_manifests(context, opened), vectors, before=table, made_of=what)
