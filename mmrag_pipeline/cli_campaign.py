@@ -160,7 +160,7 @@ def index(
         connect=lambda: connect(wiring.milvus(settings)),
         limits=wiring.limits(settings),
         ledger=settings.ledger_file,
-        in_library=wiring.library(settings).has,
+        in_library=lambda drop: wiring.library(settings).has(drop),
     )
     report = indexer.index(occurrence, now=datetime.now(UTC), remove=remove)
     for one in report.done:

@@ -183,8 +183,8 @@ def store_errors() -> Iterator[None]:
 def no_answer(what: object, error: OSError) -> Unavailable:
     """What to say, and do, when a store did not answer: it may, if asked again later."""
     return Unavailable(
-        f"{what} can't be read now ({error.strerror or error}): is its disk or the store's endpoint reachable, and are "
-        f"the rights or credentials set where the pipeline runs? Nothing was changed; run it again when the store "
+        f"{what} can't be read now ({error.strerror or error}): is the store's endpoint reachable (or its disk "
+        f"well), and are its credentials set where the pipeline runs? Nothing was changed; run it again when the store "
         f"answers."
     )
 
