@@ -50,6 +50,7 @@ def s3_server() -> Iterator[Any]:
     """A running server as boto3 client; the environment sends s3fs there, as it would to MinIO or Ceph."""
     import boto3
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -59,6 +60,7 @@ def s3_server() -> Iterator[Any]:
             environment.delenv(name, raising=False)
         for name, value in {**_ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
             environment.setenv(name, value)
+        S3FileSystem.clear_instance_cache()  # those of an earlier server in this process ask at its address
         try:
             yield boto3.client("s3")
         finally:
