@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from benchmarks import tables
+from benchmarks.drop import drop_folder
 from benchmarks.embed_folder import broken
 from benchmarks.index_proof import K
 from benchmarks.index_search.references import Exact, recall
+from benchmarks.nightly.library import changed, names
+from benchmarks.nightly.peers_night import Night, what_is_wrong
 
 ROOT = Path(__file__).resolve().parents[1]
 _RATIO = re.compile(r"\b(\d+(?:\.\d+)?)(?:x\b| times (?:faster|slower|as fast|as slow|the speed))")
@@ -104,17 +107,44 @@ def test_no_broken_file_is_named_in_another_ones_name() -> None:
     assert [(a, b) for a in names for b in names if a != b and a in b] == []
 
 
+def test_what_a_peer_has_wrong_after_a_night_is_counted(tmp_path: Path) -> None:
+    yesterday, tonight = tmp_path / "yesterday", tmp_path / "tonight"
+    for number in range(8):
+        _file(drop_folder(yesterday) / "0000" / f"{number}.jpg")
+    new = [_file(tmp_path / "new" / f"new-{number}.jpg") for number in range(2)]
+    before = names(yesterday)
+    changes = changed(yesterday, new, tonight)
+    right = sorted(names(tonight))
+    appended = [*before, *changes.new, *changes.renamed.values()]
+    assert what_is_wrong(Night(1.0, 2, right), tonight, changes) == ["2", "9", "0", "0", "0", "0"]
+    assert what_is_wrong(Night(1.0, 3, appended), tonight, changes) == ["3", "11", "1", "1", "0", "0"]
+    assert what_is_wrong(Night(1.0, 0, [*right[1:], right[1]]), tonight, changes)[-2:] == ["1", "1"]
+
+
+def _file(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(path.name.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights and pictures, made once for all workloads."""
+    return tmp_path_factory.mktemp("bench-data")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workload", _QUICK)
-def test_a_workload_runs_and_its_sides_agree(workload: str, tmp_path: Path) -> None:
+def test_a_workload_runs_and_its_sides_agree(workload: str, tmp_path: Path, data: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", workload, "--results", tmp_path / "results"]
-    done = subprocess.run(
-        command, cwd=ROOT, env=_without_peers(tmp_path / "data"), capture_output=True, text=True, timeout=180
-    )
+    done = subprocess.run(command, cwd=ROOT, env=_without_peers(data), capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     found = json.loads((tmp_path / "results" / f"{workload}.json").read_text())
     assert found["quick"] and found["samples"]
     assert all(samples["values"] for samples in found["samples"])
+    if workload == "embed_folder":
+        ours = found["tables"][0]["rows"][0]
+        assert ours == ["ours", "all of it", "yes", "8 of 8", "0 of 8", "8 of 8"]
 
 
 def _without_peers(data: Path) -> dict[str, str]:
