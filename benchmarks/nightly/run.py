@@ -23,7 +23,7 @@ from benchmarks.report import Figure, Result, Samples, Table, held_against, time
 from benchmarks.vectors import Rows
 from benchmarks.weights import random_vit_b32
 
-FILES, QUICK_FILES = 20_000, 400
+FILES, QUICK_FILES = 20_000, 200
 FIRST, QUIET, LITTLE = "first night", "nothing changed", "1% new, 0.5% gone, 0.5% renamed"
 OURS = f"ours, {LITTLE}"
 _PART, _QUICK_PART = 500, 20
