@@ -109,7 +109,7 @@ def reset_peak_memory() -> float:
 
 @contextlib.contextmanager
 def _killing(group: int, timeout_s: float | None) -> Iterator[None]:
-    """Kill the process group after so long, unless the block has ended."""
+    """Kill the process group after so long, or when this process is told to stop; it is its own group then."""
     if timeout_s is None:
         yield
         return
@@ -117,6 +117,9 @@ def _killing(group: int, timeout_s: float | None) -> Iterator[None]:
     timer.start()
     try:
         yield
+    except BaseException:
+        os.killpg(group, signal.SIGKILL)
+        raise
     finally:
         timer.cancel()
 
