@@ -24,6 +24,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.names)
 
+    def only(self, names: list[str]) -> Rows:
+        """The rows of these names that are there."""
+        wanted = set(names)
+        rows = [at for at, name in enumerate(self.names) if name in wanted]
+        return Rows([self.names[at] for at in rows], self.vectors[rows])
+
     def by_name(self) -> dict[str, np.ndarray]:
         """Vectors by name.
 

@@ -19,7 +19,7 @@ from benchmarks.embed_folder.sides import Embedded, Side
 from benchmarks.report import Table
 
 GOOD = 152
-TIMEOUT_S = 240.0
+TIMEOUT_S = 120.0
 """Several times what a side needs that gets to the end."""
 _SHAPE = (640, 480)
 _TEXT = b"Dear photographer, please send the pictures of the lamps again.\n" * 40
