@@ -42,7 +42,7 @@ def bare(settings: Settings) -> None:
 
 
 def runs(settings: Settings, *, processes: bool) -> None:
-    """Ticks of the sensor until it finds nothing more, and a run for each drop; `processes`: in a fresh process each."""
+    """Ticks of the sensor until it finds nothing more, and a run a drop; `processes`: each in a fresh one."""
     from mmrag_pipeline.dagster_runs import DagsterRuns
 
     with DagsterRuns(settings) as dagster:
