@@ -23,16 +23,7 @@ from benchmarks.nightly.peers_night import Night, what_is_wrong
 ROOT = Path(__file__).resolve().parents[1]
 _RATIO = re.compile(r"\b(\d+(?:\.\d+)?)(?:x\b| times (?:faster|slower|as fast|as slow|the speed))")
 """`2.1x`, `2.1 times faster`: what a comparison comes to."""
-_QUICK = (
-    "embed_folder",
-    "image_path",
-    "memory",
-    "drop_sensor",
-    "index_load",
-    "index_search",
-    "orchestration",
-    "campaigns",
-)
+_QUICK = ("embed_folder", "image_path", "drop_sensor", "index_search", "orchestration", "campaigns")
 """Workloads whose quick forms need no network and no environment of peers, as many as fit into 4 minutes."""
 
 
