@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.dagster_runs import DagsterRuns
@@ -31,6 +31,8 @@ class Backfill:
     runs: int
     live: str
     rows: int
+    failed_later: dict[str, str] = field(default_factory=dict)
+    """Why steps failed that come after publishing, by step."""
 
 
 def backfill(settings: Settings, pattern: str, *, progress: Callable[[int, int], None] | None = None) -> Backfill:
@@ -62,11 +64,12 @@ def backfill(settings: Settings, pattern: str, *, progress: Callable[[int, int],
             tried += len(portion)
             if progress is not None:
                 progress(tried, len(missing))
-        try:
-            published = runs.run("nightly_reindex").metadata["media_index"]
-        except (UserError, RuntimeError) as error:
+        night = runs.attempt("nightly_reindex")
+        published = night.metadata.get("media_index")
+        if published is None:
+            error = night.error or RuntimeError("nightly_reindex ended without publishing")
             if not failed:
-                raise
+                raise error
             raise type(error)(f"{listed(failed)}. Nothing was published: {error}") from error
     return Backfill(
         current=[drop.key for drop in chosen if drop.key not in missing],
@@ -75,6 +78,7 @@ def backfill(settings: Settings, pattern: str, *, progress: Callable[[int, int],
         runs=len(portions),
         live=published["collection"],
         rows=published["rows"],
+        failed_later=night.failed,
     )
 
 

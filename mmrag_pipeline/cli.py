@@ -188,6 +188,8 @@ def embed(
             if len(each.scan.problems) > SHOWN_PROBLEMS:
                 more = len(each.scan.problems) - SHOWN_PROBLEMS
                 out.print(plain(f"{each.drop.key}: and {more} more problems of its catalogue"))
+            for sentence in each.embedded.damaged:
+                out.print(plain(sentence))
         if embedded.failed:
             raise UserError(" ".join(embedded.failed))
         return
@@ -223,8 +225,15 @@ def backfill(
             f"live: {filled.live}, {filled.rows} rows"
         )
     )
+    said = []
     if filled.failed:
-        raise UserError(f"{listed(filled.failed)}. The others are published; the same command tries these again.")
+        said.append(f"{listed(filled.failed)}. The others are published; the same command tries these again.")
+    for step, why in filled.failed_later.items():
+        said.append(
+            f"the index is published, and {step} failed after that: {why.rstrip('.')}. The next night tries again."
+        )
+    if said:
+        raise UserError("\n".join(said))
 
 
 @app.command()
@@ -245,6 +254,8 @@ def status(as_json: AsJson = False) -> None:
     live = state.live
     out.print(plain(f"model: {state.model} ({state.fingerprint or 'not loaded yet'})"))
     out.print(plain(f"live:  {live.alias} -> {live.collection or 'nothing yet'}, {live.rows} rows"))
+    for sentence in state.damaged:
+        out.print(plain(sentence))
     out.print("in sync" if state.in_sync else "[yellow]not in sync:[/] run the nightly_reindex job")
 
 

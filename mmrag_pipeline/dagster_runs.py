@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -30,10 +30,15 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What the assets of one run reported, by asset name, and how long the run took."""
+    """What the assets of one run reported, by asset name, how long the run took, and why steps failed, by step.
+
+    `error` is what the first of these failures is as an exception; None where the run succeeded.
+    """
 
     metadata: dict[str, dict[str, Any]]
     seconds: float
+    failed: dict[str, str] = field(default_factory=dict)
+    error: Exception | None = None
 
 
 class DagsterRuns:
@@ -162,16 +167,29 @@ class DagsterRuns:
             UserError: the run failed for a reason that a person can mend; the sentence is the asset's own.
             RuntimeError: it failed for another reason; the text holds the traceback.
         """
+        outcome = self.attempt(job, partition_key, config=config, only=only)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    def attempt(
+        self,
+        job: str,
+        partition_key: str | None = None,
+        *,
+        config: dict[str, Any] | None = None,
+        only: list[str] | None = None,
+    ) -> RunOutcome:
+        """As `run`; what was done before a step failed is in the outcome, with the failure, instead of raised."""
         started = time.monotonic()
         result = self._execute(job, config=config, partition_key=partition_key, only=only)
-        if not result.success:
-            raise _failure(result)
         metadata: dict[str, dict[str, Any]] = {}
         for event in result.get_asset_materialization_events():
             materialization = event.step_materialization_data.materialization
             name = materialization.asset_key.to_user_string()
             metadata[name] = {key: entry.value for key, entry in materialization.metadata.items()}
-        return RunOutcome(metadata, time.monotonic() - started)
+        seconds, error = time.monotonic() - started, None if result.success else _failure(result)
+        return RunOutcome(metadata, seconds, failed=_sentences(result), error=error)
 
     def _execute(
         self,
@@ -190,6 +208,22 @@ class DagsterRuns:
             asset_selection=[dg.AssetKey(name) for name in only] if only else None,
             raise_on_error=False,
         )
+
+
+def _sentences(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """Why steps failed, by step."""
+    from mmrag_pipeline.defs.operate.ticks import sentence_of
+
+    found = {}
+    for event in result.all_events:
+        if event.is_step_failure:
+            data, said = event.step_failure_data, "it failed without a word"
+            if data.user_failure_data is not None:
+                said = str(data.user_failure_data.description)
+            elif data.error is not None:
+                said = sentence_of(data.error.cause or data.error)
+            found[str(event.step_key)] = said
+    return found
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> Exception:

@@ -60,7 +60,7 @@ def find_drift(
         elif not is_current(library, drop, manifest, limits=limits, entries=entries):
             yield Drift(drop, "has other files than its manifest says")
         elif not (fingerprint and is_embedded(embeddings, fingerprint, drop.key, manifest)):
-            yield Drift(drop, "has no vectors, or other ones than its manifest says")
+            yield Drift(drop, "has no vectors, damaged ones, or other ones than its manifest says")
 
 
 def is_embedded(embeddings: EmbeddingStore, fingerprint: str, drop: str, manifest: pa.Table) -> bool:

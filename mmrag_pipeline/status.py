@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from mmrag_pipeline import wiring
 from mmrag_pipeline.embedding.store import EmbeddingStore
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import LiveStatus, live_ids, live_status
-from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.media.manifest_store import DamagedManifest, ManifestStore
 from mmrag_pipeline.settings import Settings
 from mmrag_pipeline.store import Store
 
@@ -29,7 +29,10 @@ class DropStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """`in_sync` is True when the ids of the live collection are the ids of the ok manifest rows."""
+    """`in_sync` is True when the ids of the live collection are the ids of the ok manifest rows.
+
+    `damaged` has a sentence for each manifest that can't be read.
+    """
 
     drops: list[DropStatus]
     files: dict[str, int]
@@ -38,6 +41,7 @@ class Status:
     fingerprint: str | None
     live: LiveStatus
     in_sync: bool
+    damaged: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,16 +57,21 @@ def read_status(settings: Settings) -> Status:
     embeddings = EmbeddingStore(store)
     fingerprint = wiring.encoder(settings).noted_fingerprint()
     drops: list[DropStatus] = []
+    damaged: list[str] = []
     wanted: set[str] = set()
     manifests = ManifestStore(store)
     for key in manifests.drops():
-        table = manifests.read(key)
+        try:
+            table = manifests.read(key)
+        except DamagedManifest as error:
+            damaged.append(str(error))
+            continue
         wanted.update(_ok_ids(table))
         summary = embeddings.summary(fingerprint, key) if fingerprint else None
         drops.append(DropStatus(key, dict(Counter(table["status"].to_pylist())), summary.rows if summary else 0))
     with connect(wiring.milvus(settings)) as milvus:
         live = live_status(milvus)
-        in_sync = live_ids(milvus) == wanted
+        in_sync = not damaged and live_ids(milvus) == wanted
     files: Counter[str] = Counter()
     for drop in drops:
         files.update(drop.rows)
@@ -74,6 +83,7 @@ def read_status(settings: Settings) -> Status:
         fingerprint=fingerprint,
         live=live,
         in_sync=in_sync,
+        damaged=damaged,
     )
 
 

@@ -25,6 +25,8 @@ from upath import UPath
 from mmrag_pipeline.errors import UserError
 
 TEMPORARY_PREFIX = ".tmp-"
+CHECKED = {"page_checksum_verification": True}
+"""How parquet is read here: pages that were changed on disk since they were written are an error, not other values."""
 _HOST = socket.gethostname()
 _ABANDONED_S = 24 * 3600
 
@@ -137,7 +139,7 @@ def write_json(path: UPath, value: Any) -> None:
 def write_table(path: UPath, table: pa.Table, *, row_group_size: int | None = None) -> None:
     """Write one parquet file (zstd, vectors as they are), whole or not at all; equal tables give equal bytes."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=row_group_size, **_encodings(table.schema))
+    pq.write_table(table, sink, row_group_size=row_group_size, write_page_checksum=True, **_encodings(table.schema))
     write_bytes(path, sink.getvalue())
 
 
@@ -155,8 +157,29 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
 
 
 def read_table(path: UPath, columns: list[str] | None = None) -> pa.Table:
-    with path.open("rb") as file:
-        return pq.ParquetFile(file).read(columns=columns)  # pq.read_table imports pandas: half a quiet night's time
+    with path.open("rb") as file:  # pq.read_table imports pandas: half a quiet night's time
+        return pq.ParquetFile(file, **CHECKED).read(columns=columns)
+
+
+class Damaged(Exception):
+    """The bytes of a file were cut or changed since it was written."""
+
+
+def whole_table(path: UPath) -> pa.Table:
+    """All of a parquet file. It is fetched before it is looked at: a store that does not answer raises what it raises,
+    and is not taken for a damaged file.
+
+    Raises:
+        Damaged: it is there and is no table.
+        FileNotFoundError: it is not there.
+    """
+    data = path.read_bytes()
+    try:
+        return pq.ParquetFile(pa.BufferReader(data), **CHECKED).read()
+    except (MemoryError, pa.ArrowCancelled):
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise Damaged(" ".join(str(error).split()).rstrip(".")) from error
 
 
 def is_local(path: UPath) -> bool:

@@ -12,17 +12,24 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from upath import UPath
 
 from mmrag_pipeline.embedding.model import BatchEncoder
 from mmrag_pipeline.embedding.reuse import KnownVectors
 from mmrag_pipeline.embedding.stages import StageTimes
-from mmrag_pipeline.embedding.store import DropEmbeddings, EmbeddingStore, content_hash, vector_table
+from mmrag_pipeline.embedding.store import (
+    DropEmbeddings,
+    EmbeddingStore,
+    content_hash,
+    damage_sentence,
+    vector_table,
+)
 from mmrag_pipeline.media.decode import Pixels
 
 SHARD_BYTES = 16 * 1024 * 1024
@@ -53,10 +60,15 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """`changed` is False when every vector was there already and nothing was written."""
+    """`changed` is False when every vector was there already and nothing was written.
+
+    `damaged` has a sentence for each file of vectors that was passed over, because it can't be read: what the drop
+    needed of it was embedded anew.
+    """
 
     summary: DropEmbeddings
     changed: bool
+    damaged: tuple[str, ...] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -83,7 +95,7 @@ def embed_drop(
     fingerprint = encoder.fingerprint
     digest = content_hash(content_ids)
     there = store.summary(fingerprint, drop)
-    if there is not None and there.content_hash == digest and store.is_whole(there):
+    if there is not None and there.content_hash == digest and store.is_whole(there) and not store.damaged(there):
         store.tidy(there)
         return EmbedReport(there, changed=False)
 
@@ -117,8 +129,16 @@ def embed_drop(
         seconds=round(time.monotonic() - started, 3),
         stage_seconds=times.seconds,
     )
-    store.finish(summary)
-    return EmbedReport(summary, changed=True)
+    summary = store.finish(summary)
+    return EmbedReport(summary, changed=True, damaged=_sentences(known.damaged, store.folder(fingerprint, drop)))
+
+
+def _sentences(damaged: Mapping[UPath, str], own: UPath) -> tuple[str, ...]:
+    """What to say of files that can't be read; those of the drop itself are mended by now."""
+    return tuple(
+        f"the vectors in {path} were damaged ({why}): made anew." if path.parent == own else damage_sentence(path, why)
+        for path, why in damaged.items()
+    )
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def measure_recall(milvus: Milvus, collection: str, drops: Mapping[str, DropRows
         for vector, exact in zip(vectors, best, strict=True):
             cosines = _cosines_found(milvus, collection, vector, k=DEPTHS[-1], filter=filter)
             for k in DEPTHS:
-                found[k] += min(k, sum(cosine >= float(exact[k - 1]) - _SAME_SCORE for cosine in cosines[:k]))
+                found[k] += min(k, count, sum(cosine >= float(exact[k - 1]) - _SAME_SCORE for cosine in cosines[:k]))
         results += [Recall(k, line, found[k], len(vectors) * min(k, count)) for k in DEPTHS]
     return results
 

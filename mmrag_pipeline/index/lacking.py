@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmrag_pipeline.embedding.store import DamagedVectors
 from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.columns import Row
@@ -49,10 +50,10 @@ def without_lacking(source: DropRows, milvus: Milvus, live: str, *, dim: int) ->
 
 
 def _stored(source: DropRows) -> pa.Array | None:
-    """Content ids that have a vector in the store; None where a part of it is lost, which its next ingest mends."""
+    """Content ids that have a vector in the store; None where a part is lost or damaged: its next ingest mends it."""
     try:
         return pa.chunked_array([batch["content_id"] for batch in source.vectors()], pa.string()).combine_chunks()
-    except Unavailable:
+    except (Unavailable, DamagedVectors):
         return None
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from upath import UPath
 
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.media.listing import forget_listings, list_entries
-from mmrag_pipeline.store import Store, write_table
+from mmrag_pipeline.store import Damaged, Store, whole_table, write_table
 
 
 class DamagedManifest(UserError):
@@ -33,12 +32,10 @@ class ManifestStore:
         path = self.path(drop)
         forget_listings(path)  # another process may have written it since
         try:
-            data = path.read_bytes()
+            return whole_table(path)
         except FileNotFoundError:
             return None
-        try:
-            return pq.ParquetFile(pa.BufferReader(data)).read()
-        except (pa.ArrowException, OSError) as error:
+        except Damaged as error:
             raise DamagedManifest(
                 f"the manifest {path} is damaged ({error}): delete that file and ingest drop {drop} again (or, where a "
                 f"campaign made it, run mmrag campaign index again)."

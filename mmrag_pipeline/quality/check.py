@@ -69,7 +69,7 @@ def check_golden(
 
     A live collection of the same model is asked as well. One of another model can't be, and one that was mended in
     place is no longer what it was: then it is what was kept when that collection was measured. Figures of a staged
-    collection are kept when it passes. `library` is a hash of the manifests; where nothing was staged and nothing
+    collection are kept when it passes. `library` is a hash of what was staged; where nothing was staged and nothing
     changed since the figures were kept, they are taken as they are and no model is loaded.
 
     Call it only when the other checks passed: it searches.

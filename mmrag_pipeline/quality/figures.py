@@ -35,8 +35,8 @@ class QueryFigures:
 class Figures:
     """What one collection answers, by query; a query without a right answer in it is not there.
 
-    `golden` is the digest of the golden set; `library` a hash of the manifests that the collection was equal to, ""
-    where that is not known; `measured_at` is ISO 8601.
+    `golden` is the digest of the golden set; `library` a hash of what the collection was staged from (the manifests,
+    and what of them was left out), "" where that is not known; `measured_at` is ISO 8601.
     """
 
     collection: str

@@ -58,10 +58,14 @@ class Measurement:
         return all(recall.share >= LEAST_RECALL for recall in self.recalls if recall.k == 10)
 
 
-def made_of(*, collection: str, fingerprint: str, library: str, golden: str, copies: str) -> str:
-    """A hash of everything that a measurement depends on."""
+def made_of(*, collection: str, held: str, fingerprint: str, library: str, golden: str, copies: str) -> str:
+    """A hash of everything that a measurement depends on; `held` says what the collection really holds, which is not
+    what the manifests say where a drop was left out.
+    """
     under = [f"{name} {version(name)}" for name in _UNDER]
-    return hashlib.sha256(json.dumps([collection, fingerprint, library, golden, copies, *under]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([collection, held, fingerprint, library, golden, copies, *under]).encode()
+    ).hexdigest()
 
 
 def recalls_of(

@@ -14,9 +14,10 @@ from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.embedding.drift import Drift, SourceDrop, measure_drift
-from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.index.changes import DropRows
+from mmrag_pipeline.index.status import held_by
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import generated_in
 from mmrag_pipeline.media.pictures import load_picture
@@ -81,8 +82,10 @@ def measure_tonight(
     copies = NearDuplicateStore(store).copies()
     with connect() as milvus:
         live = _live(milvus)
+        held = held_by(milvus, live.name)  # before it is measured: what comes in meanwhile is measured the next time
     what = made_of(
         collection=live.name,
+        held=held,
         fingerprint=encoder.fingerprint,
         library=library.digest,
         golden=queries.digest if queries else "",
@@ -169,7 +172,7 @@ def _rows(store: Store, fingerprint: str, library: Library) -> dict[str, DropRow
     embeddings = EmbeddingStore(store)
 
     def vectors(key: str) -> Iterator[pa.RecordBatch]:
-        with suppress(Unavailable):  # a part is lost: the index is measured against the others
+        with suppress(Unavailable, DamagedVectors):  # a part is lost: the index is measured against the others
             yield from embeddings.batches(fingerprint, key)
 
     return {key: DropRows(Drop.parse(key), table, partial(vectors, key)) for key, table in library.manifests.items()}

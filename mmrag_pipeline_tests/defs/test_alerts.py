@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -29,6 +31,7 @@ from mmrag_pipeline.defs.ingest.each_drop import FAILED
 from mmrag_pipeline.defs.operate import sensors
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline_tests.defs.test_drop_sensor import Ticker, deliver
 from mmrag_pipeline_tests.integration.webhook import Channel
 
 NOW = datetime(2026, 11, 27, 3, tzinfo=UTC)
@@ -271,10 +274,12 @@ def ticked(
     """What the daemon writes down when a sensor or schedule has ticked."""
     location = RegisteredCodeLocationOrigin("mmrag_pipeline")
     origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
-    kind = InstigatorType.SENSOR if data is SENSOR else InstigatorType.SCHEDULE
+    kind = InstigatorType.SENSOR if isinstance(data, SensorInstigatorData) else InstigatorType.SCHEDULE
     state = InstigatorState(origin, kind, InstigatorStatus.RUNNING, data)
     if instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
         instance.add_instigator_state(state)
+    else:
+        instance.update_instigator_state(state)
     error = None
     if trouble is not None:
         try:
@@ -365,6 +370,48 @@ def test_a_webhook_that_fails_hides_no_failing_sensor(watch: Watch, channel: Cha
     watch.tick()
     watch.tick()
     assert len(channel.said) == 2
+
+
+def test_many_vanished_drops_are_said_once_until_they_are_back_or_removed(
+    watch: Watch, channel: Channel, tmp_path: Path
+) -> None:
+    library = Ticker(tmp_path / "media", watch.instance)
+    keys = [f"lunar__d{number}" for number in range(9)]
+    for key in keys:
+        deliver(library.root, *key.split("__"))
+    library.settings["vanished_grace_h"] = 0.0
+
+    def look() -> str:
+        library.tick()
+        ticked(watch.instance, "drop_sensor", None, SensorInstigatorData(cursor=library.cursor))
+        return watch.tick()
+
+    def vanish(*numbers: int) -> None:
+        for number in numbers:
+            shutil.rmtree(library.root / "lunar" / f"d{number}")
+
+    assert look().endswith(", 0 alerts, 0 open incidents")
+    vanish(0, 1, 2, 3)
+    assert look().endswith(", 1 alerts, 1 open incidents")
+    assert channel.said[0].startswith(
+        "*many drops have vanished*\n4 drops have vanished, 4 of them more than 0 hours ago"
+    )
+    assert "lunar__d0" in channel.said[0] and "run the job remove_drop" in channel.said[0]
+    vanish(4)  # one more is not another incident, and a run that the same tick requests hides none
+    deliver(library.root, "bags", "new")
+    assert look().endswith(", 0 alerts, 1 open incidents")
+    library.root.rename(tmp_path / "away")  # the tick fails: nobody knows more than before
+    with pytest.raises(UserError):
+        library.tick()
+    assert watch.tick().endswith(", 0 alerts, 1 open incidents")
+    (tmp_path / "away").rename(library.root)
+    for key in keys[:2]:
+        watch.instance.delete_dynamic_partition(media_drops.name, key)  # a person had them removed
+    for key in keys[2:5]:
+        deliver(library.root, *key.split("__"))
+    assert look().endswith(", 0 alerts, 0 open incidents")
+    vanish(5, 6, 7, 8)
+    assert look().endswith(", 1 alerts, 1 open incidents") and len(channel.said) == 2
 
 
 def test_drops_that_fail_alike_in_one_run_are_one_incident(channel: Channel) -> None:

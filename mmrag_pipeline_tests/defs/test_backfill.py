@@ -13,6 +13,7 @@ from mmrag_pipeline.cli import app
 from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.defs.ingest import each_drop
 from mmrag_pipeline.defs.partitions import media_drops
+from mmrag_pipeline.defs.quality import assets as quality_assets
 from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.find import find
 from mmrag_pipeline.media.manifest_store import ManifestStore
@@ -149,13 +150,20 @@ def test_a_drop_that_was_refused_never_goes_live_and_keeps_back_no_other(
         assert statuses("drop_vectors") == ({KEYS[2]}, {KEYS[0], BROKEN})
     assert pipeline.status().live.rows == 1
 
-    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{KEYS[0]}/part*")
-    part.write_bytes(part.read_bytes()[:50])
+    complete, judged = checks._complete, []
+
+    def not_the_first(manifest, vectors):
+        judged.append(manifest)
+        return complete(manifest, vectors) if len(judged) > 1 else checks.np.linalg.norm(None)
+
+    monkeypatch.setattr(checks, "_complete", not_the_first)
+    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{KEYS[2]}/part*")
+    part.write_bytes(part.read_bytes()[:50])  # of a drop that is well again when its run has ended
     with DagsterRuns(pipeline.settings) as dagster:
         failed = dagster.ingest(KEYS[:3])
     assert failed.pop(BROKEN) == "this drop has lost its files" and failed.keys() == {KEYS[0]}
     said = failed[KEYS[0]]
-    assert said.startswith("embeddings_complete: can't be judged (ArrowInvalid") and "under embeddings/" in said
+    assert said.startswith("embeddings_complete: can't be judged (") and "under embeddings/" in said
 
 
 def test_what_does_not_answer_is_asked_again_and_only_that(pipeline: Pipeline) -> None:
@@ -228,6 +236,37 @@ def test_the_command_says_what_it_did_and_what_it_does_not_find(
     done = CliRunner().invoke(app, ["backfill", "stripes"])
     assert done.exit_code == 0, done.output
     assert "1 drops ingested in 1 runs, 0 had nothing to do" in done.output
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_after_publishing_is_said_beside_what_is_live(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.deliver(KEYS[0], {"a.png": COLOURS["red"]})
+    pipeline.deliver(BROKEN, {"a.png": COLOURS["blue"]})
+    honest = ManifestStore.replace
+
+    def never_one(self, drop, previous, table):
+        if drop == BROKEN:
+            raise UserError("this drop has lost its files")
+        honest(self, drop, previous, table)
+
+    def no_room(*_, **__):
+        raise UserError("no space is left")
+
+    monkeypatch.setattr(ManifestStore, "replace", never_one)
+    monkeypatch.setattr(quality_assets, "find_near_duplicates", no_room)
+    said = CliRunner().invoke(app, ["backfill", "stripes"])
+    assert said.exit_code == 2 and "Traceback" not in said.output
+    assert "1 drops ingested in 1 runs, 0 had nothing to do; live: media_live_" in said.output
+    assert f"1 drops failed: {BROKEN}: this drop has lost its files. The others are published" in said.output
+    assert "the index is published, and near_duplicates failed after that: no space is left" in said.output
+    assert pipeline.status().live.rows == 1
+
+    monkeypatch.setattr(ManifestStore, "replace", honest)
+    filled = backfill(pipeline.settings, "stripes")
+    assert (filled.done, filled.failed, filled.rows) == ([BROKEN], {}, 2)
+    assert filled.failed_later == {"near_duplicates": "no space is left"}
 
 
 def test_an_older_listing_never_replaces_a_newer_manifest(pipeline: Pipeline) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator  # what the daemon goes by
 
@@ -20,6 +21,8 @@ from mmrag_pipeline.defs.index import assets
 from mmrag_pipeline.defs.index.handover import take_over
 from mmrag_pipeline.defs.ingest import schedules
 from mmrag_pipeline.defs.ingest.schedules import find_drifted
+from mmrag_pipeline.defs.quality import assets as quality_assets
+from mmrag_pipeline.embed import embed_drops
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.status import live_ids
@@ -71,6 +74,29 @@ def test_a_quiet_night_imports_no_torch(pipeline: Pipeline) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.split()[-1] == "False", done.stderr
+
+
+def test_nothing_is_looked_at_before_publishing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publishing may wait for Milvus and be tried again: comparing a large library must not come in between."""
+    pipeline.deliver(DROP, FOUR)
+    pipeline.ingest()
+
+    def refused(*_, **__):
+        raise UserError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(assets, "publish", refused)
+        with pytest.raises(UserError, match="not now"):
+            pipeline.run("nightly_reindex")
+    with DagsterRuns(pipeline.settings), dg.DagsterInstance.get() as instance:
+        for name in ("near_duplicates", "library_health"):
+            assert instance.get_latest_materialization_event(dg.AssetKey(name)) is None
+
+    delete_a_row(pipeline)
+    monkeypatch.setattr(quality_assets, "find_near_duplicates", refused)
+    with pytest.raises(UserError, match="not now"):
+        pipeline.run("nightly_reindex")
+    assert pipeline.status().in_sync  # published all the same
 
 
 def test_drift_is_rebuilt_beside_and_swapped_in(pipeline: Pipeline) -> None:
@@ -128,6 +154,7 @@ def test_publishing_takes_along_what_was_ingested_after_staging(pipeline: Pipeli
 
 
 BAGS = "bags__2026-09"
+REBUILD = {"ops": {"staged_media_index": {"config": {"mode": "rebuild"}}}}
 
 
 def requested_for_tonight(pipeline: Pipeline, quiet_s: float = 0.0, night: int = 28) -> list[dg.RunRequest]:
@@ -229,6 +256,97 @@ def test_one_drop_whose_ingest_failed_keeps_no_other_from_being_published(pipeli
         assert runs.run("nightly_reindex", only=["media_index"]).metadata["media_index"]["late_upserted"] == 2
         runs.run("ingest_drop", DROP)
     assert pipeline.status().in_sync and pipeline.status().live.rows == 6
+
+
+def what_is_complete() -> tuple[bool, str]:
+    """Whether the check `complete` passed last night, and what it said."""
+    with dg.DagsterInstance.get() as instance:
+        check = dg.AssetCheckKey(dg.AssetKey("staged_media_index"), "complete")
+        (said,) = instance.event_log_storage.get_asset_check_execution_history(check, limit=1)
+        found = said.event.dagster_event.asset_check_evaluation_data
+    return found.passed, str(found.description)
+
+
+def change_on_disk(path: Path, *, cut: bool) -> None:
+    """Half of the file is gone; or one bit of it is another and its size is the same."""
+    data = path.read_bytes()
+    if cut:
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        vectors = pq.ParquetFile(path).metadata.row_group(0).column(1)
+        at = vectors.data_page_offset + vectors.total_compressed_size - 1
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "one bit"])
+def test_damaged_vectors_of_one_drop_are_its_own_trouble_and_the_next_night_mends_them(
+    pipeline: Pipeline, cut: bool
+) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(BAGS, {"red.png": COLOURS["red"], "new.png": (1, 2, 3)})
+    pipeline.ingest()
+    (part,) = (pipeline.root / "store").glob(f"embeddings/*/{DROP}/part-*")
+    change_on_disk(part, cut=cut)
+    pipeline.deliver(BAGS, {"grey.png": COLOURS["grey"]})  # bytes that the damaged drop has too
+    assert pipeline.ingest()[BAGS].metadata["clip_embeddings"]["rows"] == 3
+
+    outcome = pipeline.run("nightly_reindex", config=REBUILD).metadata
+    assert outcome["media_index"]["swapped"] and outcome["staged_media_index"]["left_out"] == 0
+    assert pipeline.status().in_sync and pipeline.status().live.rows == 7
+    with DagsterRuns(pipeline.settings):
+        passed, said = what_is_complete()
+    assert not passed and f"The vectors in {part} are damaged" in said and f"clip_embeddings for drop {DROP}" in said
+
+    assert asked_for_tonight(pipeline) == [DROP]
+    mended = pipeline.run("ingest_drop", DROP).metadata
+    assert 0 < mended["clip_embeddings"]["computed"] <= 4
+    assert asked_for_tonight(pipeline) == []
+    pipeline.run("nightly_reindex", config=REBUILD)
+    with DagsterRuns(pipeline.settings):
+        assert what_is_complete()[0]
+
+
+@pytest.mark.slow
+def test_a_damaged_manifest_keeps_no_other_drop_from_being_published(pipeline: Pipeline) -> None:
+    catalogue = "path,sku,title,tags,season\nred.png,L-1,Red cape,cape;red,f\u00fcnf\n"
+    pipeline.deliver(DROP, FOUR, catalogue)
+    pipeline.deliver(BAGS, {"red.png": COLOURS["red"]}, "path,title\nred.png,A red card\n")
+    pipeline.ingest()
+    manifest = pipeline.root / "store" / "manifests" / f"{DROP}.parquet"
+    change_on_disk(manifest, cut=True)
+    assert pipeline.run("nightly_reindex").metadata["staged_media_index"]["mode"] == "unchanged"
+    pipeline.deliver(BAGS, {"new.png": (1, 2, 3)})
+    pipeline.ingest()
+    outcome = pipeline.run("nightly_reindex", config=REBUILD).metadata
+    assert outcome["media_index"]["swapped"] and outcome["media_index"]["rows"] == 6
+    assert outcome["retrieval_quality"]["ann_recall10"] == 1 and outcome["library_health"]["pictures"] == 2
+    with DagsterRuns(pipeline.settings):
+        passed, said = what_is_complete()
+    assert not passed and f"The manifest {manifest} is damaged" in said
+    status = pipeline.status()
+    assert [drop.drop for drop in status.drops] == [BAGS] and not status.in_sync
+    assert status.damaged[0].startswith(f"the manifest {manifest} is damaged")
+
+    assert asked_for_tonight(pipeline) == [DROP]
+    pipeline.run("ingest_drop", DROP)
+    assert pipeline.run("nightly_reindex").metadata["media_index"]["rows"] == 6
+    assert pipeline.status().in_sync
+    with DagsterRuns(pipeline.settings):
+        assert what_is_complete()[0]
+
+
+@pytest.mark.slow
+def test_the_first_night_publishes_without_a_drop_whose_manifest_is_damaged(pipeline: Pipeline) -> None:
+    pipeline.deliver(DROP, FOUR)
+    pipeline.deliver(BAGS, {"new.png": (1, 2, 3)})
+    embed_drops(pipeline.settings)  # nothing is live
+    change_on_disk(pipeline.root / "store" / "manifests" / f"{DROP}.parquet", cut=True)
+    assert pipeline.run("nightly_reindex").metadata["media_index"]["rows"] == 1
+    with DagsterRuns(pipeline.settings):
+        assert not what_is_complete()[0]
+    pipeline.ingest()
+    assert pipeline.run("nightly_reindex").metadata["media_index"]["rows"] == 5
 
 
 def test_nothing_ingested_is_one_sentence(pipeline: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from mmrag_pipeline import wiring
+from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline.definitions import defs
 from mmrag_pipeline.defs.failures import WAIT_FOR_STORE
 from mmrag_pipeline.defs.quality import assets
@@ -92,6 +94,43 @@ def test_a_drop_that_is_removed_meanwhile_is_no_failure(pipeline: Pipeline, monk
     done = dg.materialize(looking, resources=defs().resources)
     assert done.success and done.asset_materializations_for_node("library_health")[0].metadata["pictures"].value == 4
     assert {each.op.retry_policy for each in looking} == {WAIT_FOR_STORE}  # a bucket that does not answer
+
+
+def answered(pipeline: Pipeline) -> int:
+    """Golden queries with a right answer in the live collection, as the `golden` check kept them."""
+    kept = pipeline.root / "store" / "quality" / "golden" / f"{pipeline.status().live.collection}.json"
+    return len(json.loads(kept.read_text())["queries"])
+
+
+@pytest.mark.slow
+def test_what_was_measured_without_a_drop_is_measured_again_when_that_is_there(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = pipeline.root / "golden.csv"
+    golden.write_text(
+        "query,stratum,grade,field,value\n"
+        + "".join(f"a {name} card,cards,2,path,lunar/2026-09/{name}.png\n" for name in COLOURS)
+        + "an orange card,cards,2,path,bags/2026-09/orange.png\n"
+    )
+    monkeypatch.setenv("MMRAG_GOLDEN", str(golden))
+    deliver(pipeline)
+    pipeline.deliver("bags__2026-09", {"red.png": COLOURS["red"]})
+    pipeline.ingest()
+    pipeline.deliver("bags__2026-09", {"orange.png": (240, 140, 20)})
+    with DagsterRuns(pipeline.settings) as runs:  # its vectors fail
+        runs.run("ingest_drop", "bags__2026-09", only=["drop_manifest"])
+    found = pipeline.run("nightly_reindex").metadata
+    assert found["staged_media_index"]["left_out"] == 1 and found["retrieval_quality"]["measured_now"]
+    assert (answered(pipeline), found["retrieval_quality"]["queries"]) == (len(COLOURS), len(COLOURS))
+    assert not pipeline.run("nightly_reindex").metadata["retrieval_quality"]["measured_now"]
+
+    pipeline.run("ingest_drop", "bags__2026-09")  # no manifest is another one
+    found = pipeline.run("nightly_reindex").metadata
+    assert found["staged_media_index"]["mode"] == "unchanged" and found["retrieval_quality"]["measured_now"]
+    assert (answered(pipeline), found["retrieval_quality"]["queries"]) == (len(COLOURS) + 1, len(COLOURS) + 1)
+    before = tree(pipeline.root / "store")
+    assert not pipeline.run("nightly_reindex").metadata["retrieval_quality"]["measured_now"]
+    assert tree(pipeline.root / "store") == before
 
 
 @pytest.mark.slow

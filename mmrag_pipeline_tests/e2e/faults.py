@@ -138,7 +138,7 @@ def the_disk_is_full(stage: Stage) -> None:
 
 def postgres_is_restarted_during_a_run(stage: Stage) -> None:
     """On a stage of its own: the commands of docker-compose.yml, with PostgreSQL gone for a while."""
-    _played_by(stage, "deploy/test_native.py")
+    _played_by(stage, "deploy/test_native.py::test_postgres_restarts_during_a_run")
 
 
 def the_disk_is_full_under_milvus_lite(stage: Stage) -> None:

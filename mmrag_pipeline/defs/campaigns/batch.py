@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from mmrag_pipeline.campaigns.backends import batches_of
+from mmrag_pipeline.campaigns.backends import batches_of, closing
 from mmrag_pipeline.campaigns.batch_submit import submit_batches
 from mmrag_pipeline.campaigns.ledger import Ledger
 from mmrag_pipeline.campaigns.references import ReferencePictures
@@ -34,26 +34,26 @@ def campaign_batch(
         occurrence = Occurrence.parse(context.partition_key)
         folder = store.open().occurrence(occurrence.campaign, occurrence.name)
         plan = plan_replacements(folder / PLAN)
-        backend = image_backend.open(plan.backend)
-        service = batches_of(backend)
-        if plan.mode != "batch" or service is None:
-            raise UserError(
-                f"the pictures of {occurrence.key} are made online: run campaign_images, or write `mode: batch` and "
-                f"`backend: gemini` in the brief and run campaign_plan again."
+        with closing(image_backend.open(plan.backend)) as backend:
+            service = batches_of(backend)
+            if plan.mode != "batch" or service is None:
+                raise UserError(
+                    f"the pictures of {occurrence.key} are made online: run campaign_images, or write `mode: batch` "
+                    f"and `backend: gemini` in the brief and run campaign_plan again."
+                )
+            report = submit_batches(
+                plan,
+                backend=backend,
+                service=service,
+                ledger=Ledger(image_backend.ledger),
+                folder=folder,
+                references=ReferencePictures(folder / "references"),
+                caps=image_backend.caps(plan),
+                run_id=context.run.run_id,
+                progress=context.log.info,
+                prices=image_backend.price_list(),
+                credentials=image_backend.credentials(),
             )
-        report = submit_batches(
-            plan,
-            backend=backend,
-            service=service,
-            ledger=Ledger(image_backend.ledger),
-            folder=folder,
-            references=ReferencePictures(folder / "references"),
-            caps=image_backend.caps(plan),
-            run_id=context.run.run_id,
-            progress=context.log.info,
-            prices=image_backend.price_list(),
-            credentials=image_backend.credentials(),
-        )
     for reason in report.reasons:
         context.log.warning("%s", reason)
     return dg.MaterializeResult(

@@ -11,7 +11,7 @@ from itertools import groupby
 
 import dagster as dg
 
-from mmrag_pipeline.campaigns.backends import batches_of
+from mmrag_pipeline.campaigns.backends import batches_of, closing
 from mmrag_pipeline.campaigns.batch_collect import watch_batches
 from mmrag_pipeline.campaigns.batch_ledger import BatchLedger, Shard
 from mmrag_pipeline.campaigns.schedule import Occurrence
@@ -39,9 +39,10 @@ def find_batches(
     if not book.open_shards():
         return dg.SkipReason("no batch job is open")
     try:
-        service = batches_of(image_backend.open("gemini"))
-        assert service is not None
-        watch = watch_batches(book, service, now=now, deadline=image_backend.batch_deadline)
+        with closing(image_backend.open("gemini")) as backend:
+            service = batches_of(backend)
+            assert service is not None
+            watch = watch_batches(book, service, now=now, deadline=image_backend.batch_deadline)
     except UserError as error:
         return dg.SkipReason(str(error))
     for problem in watch.problems:

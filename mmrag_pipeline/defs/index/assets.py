@@ -12,19 +12,16 @@ from mmrag_pipeline.defs.index.handover import Handover, changed_since, hand_ove
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
 from mmrag_pipeline.defs.progress import log_progress
 from mmrag_pipeline.defs.verdict import verdict
-from mmrag_pipeline.drift import is_embedded
-from mmrag_pipeline.embedding.model import Encoder
-from mmrag_pipeline.embedding.store import EmbeddingStore
-from mmrag_pipeline.index.lacking import without_lacking
-from mmrag_pipeline.index.milvus import Milvus
-from mmrag_pipeline.index.rebuild import CheckResult, DropRows, check_staged, publish, stage
+from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore
+from mmrag_pipeline.index.rebuild import CheckResult, DropRows, StagedIndex, check_staged, publish, stage
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import MANIFEST_SCHEMA
-from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.media.manifest_store import DamagedManifest, ManifestStore
 from mmrag_pipeline.quality.check import check_golden
 from mmrag_pipeline.quality.figures import FiguresStore
 from mmrag_pipeline.resources import ClipEncoderResource, GoldenResource, MilvusResource, StoreResource
 from mmrag_pipeline.store import Store
+from mmrag_pipeline.usable import Usable, usable_drops
 
 CHECKS = {
     "model": "The collection says that it holds this model's vectors.",
@@ -51,9 +48,6 @@ TO_DO = {
 
 SHOWN_DROPS = 10
 
-FIRST = {"dagster/priority": "1"}
-"""Of what is published: a run does it before what only looks at the library (`defs/quality`), which may take hours."""
-
 
 class StagedMediaIndexConfig(dg.Config):
     """Switches for one materialisation."""
@@ -75,7 +69,6 @@ class MediaIndexConfig(dg.Config):
     group_name="index",
     kinds={"milvus"},
     pool="milvus",
-    op_tags=FIRST,
     retry_policy=WAIT_FOR_MILVUS,
     check_specs=[
         dg.AssetCheckSpec(name, asset="staged_media_index", description=description, blocking=True)
@@ -98,13 +91,14 @@ def staged_media_index(
     with user_errors_as_failures():
         opened, encoder, now = store.open(), clip_encoder.encoder(store.open()), datetime.now(UTC)
         golden_set = golden.read()  # first: a mistake in it must not show after hours of building
-        manifests = manifest_hashes(opened)
-        drops = list(_drops(opened, encoder.fingerprint, manifests))
-        with milvus.connect() as connection:
-            drops, left_out = _without_lacking(connection, drops, EmbeddingStore(opened), encoder)
+        manifests, unread = manifest_hashes(opened), {}
+        delivered = list(_drops(opened, encoder.fingerprint, manifests, unread=unread))
+
+        def staged_and_checked(*, thorough: bool) -> tuple[Usable, StagedIndex, list[CheckResult]]:
+            usable = usable_drops(connection, delivered, unread, EmbeddingStore(opened), encoder, thorough=thorough)
             staged = stage(
                 connection,
-                drops=drops,
+                drops=usable.drops,
                 fingerprint=encoder.fingerprint,
                 dim=encoder.dim,
                 now=now,
@@ -112,7 +106,15 @@ def staged_media_index(
                 allow_mass_deletion=config.allow_mass_deletion,
                 progress=log_progress(context, "rows written"),
             )
-            results = check_staged(connection, staged, drops, encode=encoder.encode_texts)
+            return usable, staged, check_staged(connection, staged, usable.drops, encode=encoder.encode_texts)
+
+        with milvus.connect() as connection:
+            try:
+                usable, staged, results = staged_and_checked(thorough=False)
+            except DamagedVectors:  # a file that looked whole: now every one is read, and those drops stay as they are
+                usable, staged, results = staged_and_checked(thorough=True)
+        for sentence in usable.damaged:
+            context.log.warning("%s", sentence)
         measured = None
         if all(result.passed for result in results):
             if golden_set is not None and staged.mode != "unchanged":
@@ -124,23 +126,24 @@ def staged_media_index(
                     FiguresStore(opened),
                     staged,
                     golden_set,
-                    library=library_hash(manifests),
+                    library=library_hash(usable.described(manifests)),
                     now=now,
                     allow_worse=config.allow_worse_search,
                 )
     check_results = [_check_result(name, results) for name in CHECKS if name != "golden"]
     check_results.append(_not_looked_at("golden") if measured is None else golden_result(measured))
     passed = all(result.passed for result in check_results)
-    check_results.append(_complete(left_out))
+    check_results.append(_complete(usable))
     # A drop that was left out counts as changed since: publishing takes it along if it is ready by then.
-    hand_over(opened, Handover(staged, {key: value for key, value in manifests.items() if key not in left_out}, passed))
+    there = {key: value for key, value in manifests.items() if key not in usable.left_out and key not in unread}
+    hand_over(opened, Handover(staged, there, passed))
     return dg.MaterializeResult(
         metadata={
             "collection": staged.collection,
             "mode": staged.mode,
-            "drops": len(drops),
+            "drops": len(usable.drops),
             "rows": staged.rows,
-            "left_out": sum(left_out.values()),
+            "left_out": sum(usable.left_out.values()),
             "upserted": staged.upserted,
             "deleted": staged.deleted,
             "checks_passed": sum(result.passed for result in check_results),
@@ -156,7 +159,6 @@ def staged_media_index(
     group_name="index",
     kinds={"milvus"},
     pool="milvus",
-    op_tags=FIRST,
     retry_policy=WAIT_FOR_MILVUS,
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36)),
 )
@@ -168,18 +170,20 @@ def media_index(
     Drops that were ingested since then are brought into it first.
     """
     with user_errors_as_failures():
-        opened = store.open()
+        opened, unread = store.open(), {}
         handover = take_over(opened)
         with milvus.connect() as connection:
             publication = publish(
                 connection,
                 handover.staged,
-                late=lambda: _drops(opened, handover.staged.fingerprint, changed_since(opened, handover)),
+                late=lambda: _drops(
+                    opened, handover.staged.fingerprint, changed_since(opened, handover), unread=unread
+                ),
                 keep=config.keep,
                 grace=timedelta(hours=config.grace_hours),
             )
             rows = connection.count(publication.collection)
-    for sentence in publication.late.waiting:
+    for sentence in (*publication.late.waiting, *map(str, unread.values())):
         context.log.warning("%s", sentence)
     return dg.MaterializeResult(
         metadata={
@@ -196,48 +200,45 @@ def media_index(
     )
 
 
-def _drops(store: Store, fingerprint: str, keys: Iterable[str]) -> Iterator[DropRows]:
-    """What these drops should look like; those without a manifest are empty."""
+def _drops(
+    store: Store, fingerprint: str, keys: Iterable[str], *, unread: dict[str, DamagedManifest]
+) -> Iterator[DropRows]:
+    """What these drops should look like; those without a manifest are empty. `unread` gets those whose manifest can't
+    be read, and why.
+    """
     manifests, embeddings = ManifestStore(store), EmbeddingStore(store)
     known = set(manifests.drops())
     for key in keys:
+        try:
+            manifest = manifests.read(key) if key in known else MANIFEST_SCHEMA.empty_table()
+        except DamagedManifest as error:
+            unread[key] = error
+            continue
         yield DropRows(
             drop=Drop.parse(key),
-            manifest=manifests.read(key) if key in known else MANIFEST_SCHEMA.empty_table(),
+            manifest=manifest,
             vectors=lambda key=key: embeddings.batches(fingerprint, key),
         )
 
 
-def _without_lacking(
-    connection: Milvus, drops: list[DropRows], embeddings: EmbeddingStore, encoder: Encoder
-) -> tuple[list[DropRows], dict[str, int]]:
-    """The drops as far as they have vectors, and how many pictures of which have none: one drop whose ingest failed
-    keeps no other from being published. Under another model than the live one nothing may be left out.
-    """
-    live = connection.live()
-    if live is None or not live.fits(fingerprint=encoder.fingerprint, dim=encoder.dim):
-        return drops, {}
-    found, left_out = [], {}
-    for source in drops:
-        if not is_embedded(embeddings, encoder.fingerprint, source.drop.key, source.manifest):
-            source, lacking = without_lacking(source, connection, live.name, dim=encoder.dim)
-            if lacking:
-                left_out[source.drop.key] = lacking
-        found.append(source)
-    return found, left_out
-
-
-def _complete(left_out: dict[str, int]) -> dg.AssetCheckResult:
-    named = ", ".join(sorted(left_out)[:SHOWN_DROPS]) + (", ..." if len(left_out) > SHOWN_DROPS else "")
-    pictures, drops = sum(left_out.values()), len(left_out)
+def _complete(usable: Usable) -> dg.AssetCheckResult:
+    left_out, said = usable.left_out, []
+    if left_out:
+        named = ", ".join(sorted(left_out)[:SHOWN_DROPS]) + (", ..." if len(left_out) > SHOWN_DROPS else "")
+        said.append(
+            f"{sum(left_out.values())} pictures of {len(left_out)} drops have no vector and are left out: {named}. "
+            f"Where their files were exported again, what was live of them stays."
+        )
+    if usable.damaged:
+        more = f" And {len(usable.damaged) - SHOWN_DROPS} more." if len(usable.damaged) > SHOWN_DROPS else ""
+        sentences = " ".join(f"{each[0].upper()}{each[1:]}" for each in usable.damaged[:SHOWN_DROPS])
+        said.append(f"What was live of these drops stays: {sentences}{more}")
+    to_do = "ingest these drops again (mmrag backfill; nightly_ingest does it by itself)" if said else ""
     return verdict(
-        "see why the ingest_drop runs of these drops failed and run them again (mmrag backfill)" if left_out else "",
-        {"left_out": dg.MetadataValue.json(left_out)},
+        "see why the ingest_drop runs of these drops failed and run them again (mmrag backfill)" if left_out else to_do,
+        {"left_out": dg.MetadataValue.json(left_out), "damaged": dg.MetadataValue.json(usable.damaged)},
         name="complete",
-        detail=f"{pictures} pictures of {drops} drops have no vector and are left out: {named}. Where their files were "
-        f"exported again, what was live of them stays."
-        if left_out
-        else "",
+        detail=" ".join(said),
     )
 
 

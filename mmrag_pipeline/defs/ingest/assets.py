@@ -110,6 +110,8 @@ def clip_embeddings(
             limits=media_library.limits(),
             progress=log_progress(context, "pictures"),
         )
+        for sentence in report.damaged:
+            context.log.warning("%s", sentence)
         summary = report.summary
         return {
             "rows": summary.rows,

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Set
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -21,8 +22,8 @@ MAX_DROPS_A_TICK = 25
 """Keeps the run queue readable; the rest follows in the next ticks."""
 MAX_TICK_S = 30.0
 """Dagster ends a tick after 60 s, and then nothing of it counts; the next tick goes on where this one stopped."""
-NEXT = "next"
-"""Where in the cursor that is noted; no drop's key lacks a double underscore."""
+NEXT, HELD = "next", "held"
+"""Where in the cursor that is noted, and why no vanished drop is removed; no drop's key lacks a double underscore."""
 SHOWN = 10
 """Drops that a tick names when they are not ready; of the others it gives the number."""
 PLAIN_CURSOR, PACKED = 20_000, "zlib:"
@@ -31,17 +32,20 @@ FEW, MASS_SHARE = 3, 0.2
 """So many drops, or such a part of all, may vanish and be removed by themselves; more look like a lost share."""
 
 
+NAME = "drop_sensor"
+
+
 def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryResource) -> dg.SensorResult:
     """Cursor: JSON (packed where it is long) {drop: [signature of its listing, how many times it was delivered]}, and
     where to go on; for a drop that has vanished [null, deliveries, when that was seen], without the time once it is
-    removed.
+    removed; and why none of those is removed, where they are too many, for the sensor `alerts` to say.
 
     A drop that is still being delivered keeps its old signature here, so the next tick looks at it again.
     """
     started = time.monotonic()
     library = media_library.library()
     seen = _unpacked(context.cursor) if context.cursor else {}
-    go_on_at = seen.pop(NEXT, "")
+    go_on_at, _ = seen.pop(NEXT, ""), seen.pop(HELD, None)
     listing = library.drops()
     for name in listing.malformed:
         context.log.warning("folder %s is no drop: names are lower-case letters, digits and hyphens", name)
@@ -53,6 +57,8 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
     requests, held_back = _removals(
         context, seen, {key for key in gone if not key.startswith(unreadable)}, known_keys, media_library
     )
+    if held_back:
+        seen[HELD] = held_back
     waiting: list[str] = []
     # From where the last tick stopped, and round again.
     for number, drop in enumerate(sorted(listing.drops, key=lambda drop: (drop.key < go_on_at, drop.key))):
@@ -96,14 +102,19 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
     )
 
 
-def _packed(seen: dict[str, list]) -> str:
+def held_back_in(cursor: str) -> str:
+    """Why vanished drops are not removed, as of the tick that left this cursor; empty where none is held back."""
+    return str(_unpacked(cursor).get(HELD, ""))
+
+
+def _packed(seen: dict[str, Any]) -> str:
     text = json.dumps(seen, separators=(",", ":"))
     if len(text) <= PLAIN_CURSOR:
         return text
     return PACKED + base64.b85encode(zlib.compress(text.encode())).decode()
 
 
-def _unpacked(cursor: str) -> dict[str, list]:
+def _unpacked(cursor: str) -> dict[str, Any]:
     if cursor.startswith(PACKED):
         cursor = zlib.decompress(base64.b85decode(cursor.removeprefix(PACKED))).decode()
     return json.loads(cursor)
@@ -166,7 +177,7 @@ def sensors() -> dg.Definitions:
     """The drop sensor, started with the deployment when MMRAG_AUTOSTART says so."""
     settings = load_settings()
     drop_sensor = dg.sensor(
-        name="drop_sensor",
+        name=NAME,
         jobs=[ingest_drop, remove_drop],
         minimum_interval_seconds=settings.sensor_interval_s,
         description="Requests one ingest_drop run for each new or changed drop, remove_drop for one long gone.",

@@ -1,4 +1,5 @@
-"""`alerts`: tells people about failed runs, failing sensors and schedules, and an index that nobody has renewed.
+"""`alerts`: tells people about failed runs, failing sensors and schedules, drops that vanished in numbers, and an index
+that nobody has renewed.
 
 One sensor with one cursor, not Dagster's run_failure_sensor: that one has no memory, and forty drops that fail because
 Milvus is down are one incident.
@@ -8,14 +9,16 @@ import copy
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 from dagster import DagsterEventType
 
 from mmrag_pipeline.alerts import Alert, Incidents, post
 from mmrag_pipeline.defs.index.assets import media_index, staged_media_index
+from mmrag_pipeline.defs.ingest import sensors as drop_sensor
 from mmrag_pipeline.defs.ingest.each_drop import done_by, failures_in, partitions_of
-from mmrag_pipeline.defs.operate.ticks import LastTick, last_ticks, sentence_of
+from mmrag_pipeline.defs.operate.ticks import LastTick, cursor_of, last_ticks, sentence_of
 from mmrag_pipeline.errors import Unavailable
 from mmrag_pipeline.settings import Settings, load_settings
 
@@ -54,10 +57,12 @@ def watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
             incidents.known, trouble = known, error  # the next tick begins with this run
             break
         looked_at.append(record)
-    for tick in last_ticks(context.instance, but=NAME) if trouble is None else ():
+    looks = [partial(_about_tick, tick) for tick in last_ticks(context.instance, but=NAME)]
+    looks.append(partial(_about_vanished, cursor_of(context.instance, drop_sensor.NAME)))
+    for look in looks if trouble is None else ():
         known = copy.deepcopy(incidents.known)
         try:
-            for alert in _about_tick(tick, incidents, settings, now):
+            for alert in look(incidents, settings, now):
                 _say(context, settings, alert)
                 sent += 1
         except Unavailable as error:
@@ -121,6 +126,20 @@ def _about_tick(tick: LastTick, incidents: Incidents, settings: Settings, now: d
             title=f"{tick.name} fails its ticks",
             text=tick.trouble,
             action=f"It asks for no run until that is mended. What to do: {RUNBOOK}.",
+            link=settings.dagster_url or "",
+        )
+
+
+def _about_vanished(cursor: str | None, incidents: Incidents, settings: Settings, now: datetime) -> Iterator[Alert]:
+    """Of the drop sensor's cursor: its ticks succeed, and who looks only at runs never hears of it."""
+    name, held = f"vanished {drop_sensor.NAME}", drop_sensor.held_back_in(cursor) if cursor else ""
+    if cursor is not None and not held:
+        incidents.succeeded(name, "")
+    elif held and incidents.failed(name, "", "", now=now):  # their number may change: that is no other incident
+        yield Alert(
+            title="many drops have vanished",
+            text=held,
+            action=f"What is live stays as it is, theirs too. What to do: {RUNBOOK}.",
             link=settings.dagster_url or "",
         )
 
@@ -195,7 +214,7 @@ def sensors() -> dg.Definitions:
                 name=NAME,
                 evaluation_fn=watch,
                 minimum_interval_seconds=settings.sensor_interval_s,
-                description="One message an incident (a failed run, a sensor that fails, an old index) to "
+                description="One message an incident (a failed run, a failing sensor, vanished drops, an old index) to "
                 "MMRAG_ALERT_WEBHOOK or the log.",
                 default_status=dg.DefaultSensorStatus.RUNNING if settings.autostart else dg.DefaultSensorStatus.STOPPED,
             )

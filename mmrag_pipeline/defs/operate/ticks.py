@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, TickStatus
+from dagster._core.scheduler.instigation import InstigatorTick, InstigatorType, SensorInstigatorData, TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -34,6 +34,14 @@ def last_ticks(instance: dg.DagsterInstance, *, but: str) -> Iterator[LastTick]:
         if ticks:  # the newest first
             troubles = [_trouble(tick) for tick in ticks]
             yield LastTick(state.name, troubles[0] if len(troubles) == enough and all(troubles) else "")
+
+
+def cursor_of(instance: dg.DagsterInstance, name: str) -> str | None:
+    """Where a sensor that is switched on has got to; None where it is off, or has never ticked."""
+    for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+        if state.name == name and state.is_running and isinstance(state.instigator_data, SensorInstigatorData):
+            return state.instigator_data.cursor
+    return None
 
 
 def _trouble(tick: InstigatorTick) -> str:

@@ -1,8 +1,10 @@
 """After publishing: which pictures are copies of one another, and how good search is tonight."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 
 from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
@@ -19,10 +21,11 @@ from mmrag_pipeline.defs.quality.shown import (
     recall_result,
 )
 from mmrag_pipeline.embedding.reuse import KnownVectors
-from mmrag_pipeline.embedding.store import EmbeddingStore
+from mmrag_pipeline.embedding.store import EmbeddingStore, damage_sentence
+from mmrag_pipeline.index.as_live import manifest_as_live
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import generated_in
-from mmrag_pipeline.media.manifest_store import ManifestStore
+from mmrag_pipeline.media.manifest_store import DamagedManifest, ManifestStore
 from mmrag_pipeline.media.sheet import inline_markdown
 from mmrag_pipeline.quality.health import HealthStore, examine_library
 from mmrag_pipeline.quality.near_duplicates import NearDuplicateStore, find_near_duplicates, is_made_of, made_of
@@ -43,8 +46,11 @@ CHECKS = {
 }
 
 
-@dg.asset(deps=[clip_embeddings], group_name="quality", kinds={"parquet"}, retry_policy=WAIT_FOR_STORE)
-def near_duplicates(store: StoreResource, clip_encoder: ClipEncoderResource) -> dg.MaterializeResult:
+# What only looks at the library comes after publishing: on a large one it takes long, and nothing waits for it.
+@dg.asset(deps=[clip_embeddings, media_index], group_name="quality", kinds={"parquet"}, retry_policy=WAIT_FOR_STORE)
+def near_duplicates(
+    context: dg.AssetExecutionContext, store: StoreResource, clip_encoder: ClipEncoderResource
+) -> dg.MaterializeResult:
     """Groups of pictures that show the same thing in the same way; search and references use one of each.
 
     `mmrag duplicates` shows them. Nothing is removed.
@@ -56,12 +62,15 @@ def near_duplicates(store: StoreResource, clip_encoder: ClipEncoderResource) -> 
         changed = not is_made_of(table, what)
         if changed:
             root = EmbeddingStore(opened).root(fingerprint)
-            table = find_near_duplicates(
-                _manifests(opened),
-                lambda ids: KnownVectors(root, ids, dim=dim).read(ids),
-                before=table,
-                made_of=what,
-            )
+
+            def vectors(ids: Sequence[str]) -> np.ndarray:
+                known = KnownVectors(root, ids, dim=dim)
+                found = known.read(ids)
+                for path, why in known.damaged.items():
+                    context.log.warning("%s", damage_sentence(path, why))
+                return found
+
+            table = find_near_duplicates(_manifests(context, opened), vectors, before=table, made_of=what)
             kept.write(table)
     return dg.MaterializeResult(
         metadata={
@@ -75,7 +84,7 @@ def near_duplicates(store: StoreResource, clip_encoder: ClipEncoderResource) -> 
 
 
 @dg.asset(
-    deps=[drop_manifest],
+    deps=[drop_manifest, media_index],
     group_name="quality",
     kinds={"parquet", "pillow"},
     retry_policy=WAIT_FOR_STORE,
@@ -90,7 +99,7 @@ def library_health(
     """
     with user_errors_as_failures():
         opened, library = store.open(), media_library.library()
-        hashes, manifests = manifest_hashes(opened), _manifests(opened)
+        hashes, manifests = manifest_hashes(opened), _manifests(context, opened)
         found = {key: (manifests[key], digest) for key, digest in hashes.items() if key in manifests}
         tables, anew = examine_library(
             {key: each for key, each in found.items() if generated_in(each[0]) is None},
@@ -114,6 +123,7 @@ def library_health(
     ],
 )
 def retrieval_quality(
+    context: dg.AssetExecutionContext,
     store: StoreResource,
     media_library: MediaLibraryResource,
     clip_encoder: ClipEncoderResource,
@@ -126,8 +136,14 @@ def retrieval_quality(
     """
     with user_errors_as_failures():
         opened = store.open()
+
+        def as_live(key: str) -> pa.Table | None:
+            with milvus.connect() as connection:
+                live = connection.live()
+                return manifest_as_live(connection, live.name, Drop.parse(key)) if live else None
+
         library = Library(
-            manifests=_manifests(opened),
+            manifests=_manifests(context, opened, instead=as_live),
             folder=media_library.library().folder,
             limits=media_library.limits(),
             digest=library_hash(manifest_hashes(opened)),
@@ -142,7 +158,17 @@ def retrieval_quality(
     )
 
 
-def _manifests(store: Store) -> dict[str, pa.Table]:
-    """Of all drops but those that are removed meanwhile."""
-    manifests = ManifestStore(store)
-    return {key: table for key in manifests.drops() if (table := manifests.find(key)) is not None}
+def _manifests(
+    context: dg.AssetExecutionContext, store: Store, *, instead: Callable[[str], pa.Table | None] = lambda key: None
+) -> dict[str, pa.Table]:
+    """Of all drops but those that are removed meanwhile; of one that can't be read what there is `instead`, if any."""
+    manifests, found = ManifestStore(store), {}
+    for key in manifests.drops():
+        try:
+            table = manifests.find(key)
+        except DamagedManifest as error:
+            context.log.warning("%s", error)
+            table = instead(key)
+        if table is not None:
+            found[key] = table
+    return found
