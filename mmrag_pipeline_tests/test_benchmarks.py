@@ -128,7 +128,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("workload", _QUICK)
 def test_a_workload_runs_and_its_sides_agree(workload: str, tmp_path: Path, data: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", workload, "--results", tmp_path / "results"]
-    done = subprocess.run(command, cwd=ROOT, env=_without_peers(data), capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=ROOT, env=_without_peers(data), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     found = json.loads((tmp_path / "results" / f"{workload}.json").read_text())
     assert found["quick"] and found["samples"]
