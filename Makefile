@@ -32,7 +32,7 @@ test: install ## The test suite
 test-slow: install ## The slow tests, which `make test` leaves out
 	$(BIN)/python -m pytest -m slow $(AT_ONCE)
 
-e2e: install ## Play the story and the faults on a live Dagster and a real Milvus server (LIVE_DAGSTER_STORAGE=postgres: on PostgreSQL)
+e2e: install ## Play the story and the faults on a live Dagster and a real Milvus server
 	$(BIN)/python -m mmrag_pipeline_tests.e2e
 
 docs: install ## Build docs/ into build/docs
