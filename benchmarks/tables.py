@@ -44,6 +44,9 @@ def _section(record: dict[str, Any]) -> list[str]:
     if record["samples"]:
         lines += ["| case | side | median | least to most | n |", "| --- | --- | ---: | --- | ---: |"]
         lines += [_samples(samples) for samples in record["samples"]] + [""]
+    for table in record.get("tables", ()):  # results from before there were tables have none
+        lines += [f"{table['title']}:", "", _row(table["columns"]), _row(["---"] * len(table["columns"]))]
+        lines += [*map(_row, table["rows"]), ""]
     lines += [f"- {key}: {value}" for key, value in record["notes"].items()]
     if record["quick"]:
         lines.append("- A quick run: too short to be held against anything.")
@@ -69,6 +72,10 @@ def _samples(samples: dict[str, Any]) -> str:
     spread = f"{_number(min(values))} to {_number(max(values))}"
     median = f"{_number(samples['median'])} {samples['unit']}"
     return f"| {samples['case']} | {samples['side']} | {median} | {spread} | {len(values)} |"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def _machine(machine: dict[str, Any]) -> str:
