@@ -2,7 +2,8 @@
 
 Nobody watches such a run: one whose command was killed would be "started" for ever and keep its place in a pool, and
 the next command would wait for that place without an end. So a command holds a lock file while it has runs, and each of
-its runs names that file; a run whose file nobody holds has lost its process. (Runs that Dagster starts: `lost_runs`.)
+its runs names that file; a run whose file is there and held by nobody has lost its process. One without a file here is
+another machine's, which may share the database and is none of ours. (Runs that Dagster starts: `lost_runs`.)
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def as_command(instance: dg.DagsterInstance, home: Path) -> Iterator[dict[str, s
 def _end_orphans(instance: dg.DagsterInstance, locks: Path) -> None:
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         name = run.tags.get(TAG)
-        if name is None or _is_held(locks / name):
+        if name is None or not (locks / name).exists() or _is_held(locks / name):
             continue
         instance.report_run_failed(run, GONE)
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

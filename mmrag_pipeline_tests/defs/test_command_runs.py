@@ -10,11 +10,12 @@ import sys
 import dagster as dg
 import pytest
 
-from mmrag_pipeline.command_runs import GONE
+from mmrag_pipeline.command_runs import GONE, TAG
 from mmrag_pipeline.dagster_runs import DagsterRuns
 from mmrag_pipeline_tests.pipeline import COLOURS, Pipeline
 
 DROP = "stripes__d00"
+STARTED = dg.DagsterRunStatus.STARTED
 _INGEST = """
 import os, signal, sys
 from mmrag_pipeline.dagster_runs import DagsterRuns
@@ -48,13 +49,18 @@ def test_a_command_killed_within_a_pool_does_not_keep_its_place(pipeline: Pipeli
         )
 
 
-def test_a_run_of_a_command_that_lives_is_left_alone(pipeline: Pipeline) -> None:
-    with DagsterRuns(pipeline.settings) as runs:
+def test_a_run_of_a_command_that_lives_or_is_elsewhere_is_left_alone(pipeline: Pipeline) -> None:
+    def status(run: dg.DagsterRun) -> dg.DagsterRunStatus:
+        return instance.get_run_by_id(run.run_id).status
+
+    with pytest.raises(KeyboardInterrupt), DagsterRuns(pipeline.settings) as runs:
         instance = dg.DagsterInstance.get()
-        run = instance.create_run_for_job(
-            dg.job(name="going")(lambda: None), status=dg.DagsterRunStatus.STARTED, tags=dict(runs._tags)
+        ours, other_machines = (
+            instance.create_run_for_job(dg.job(name="going")(lambda: None), status=STARTED, tags={TAG: name})
+            for name in (runs._tags[TAG], "a-lock-file-of-another-machine")
         )
         with DagsterRuns(pipeline.settings):
-            assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED
+            assert (status(ours), status(other_machines)) == (STARTED, STARTED)
+        raise KeyboardInterrupt
     with DagsterRuns(pipeline.settings):
-        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+        assert (status(ours), status(other_machines)) == (dg.DagsterRunStatus.FAILURE, STARTED)
