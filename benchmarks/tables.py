@@ -60,17 +60,17 @@ def _section(record: dict[str, Any]) -> list[str]:
 def _figure(figure: dict[str, Any]) -> str:
     bar, verdict = "", ""
     if figure["bar"] is not None:
-        bar = f"{'≤' if figure['at_most'] else '≥'} {_number(figure['bar'])}"
+        bar = f"{'≤' if figure['at_most'] else '≥'} {number(figure['bar'])}"
         verdict = "met" if figure["met"] else "**not met**"
-    spread = f"{_number(figure['least'])} to {_number(figure['most'])}"
-    value = f"{_number(figure['value'])} {figure['unit']}".replace(" /", "/").replace(" x", "x")
+    spread = f"{number(figure['least'])} to {number(figure['most'])}"
+    value = f"{number(figure['value'])} {figure['unit']}".replace(" /", "/").replace(" x", "x")
     return f"| {figure['case']} | {figure['what']} | {value} | {spread} | {bar} | {verdict} |"
 
 
 def _samples(samples: dict[str, Any]) -> str:
     values = samples["values"]
-    spread = f"{_number(min(values))} to {_number(max(values))}"
-    median = f"{_number(samples['median'])} {samples['unit']}"
+    spread = f"{number(min(values))} to {number(max(values))}"
+    median = f"{number(samples['median'])} {samples['unit']}"
     return f"| {samples['case']} | {samples['side']} | {median} | {spread} | {len(values)} |"
 
 
@@ -90,7 +90,7 @@ def _load(averages: list[float]) -> str:
     return f"{averages[0]:g}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that count, without exponents."""
     if value and abs(value) < 0.001:
         return f"{value:.1e}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import tables
+from benchmarks import readme_table, tables
 from benchmarks.drop import drop_folder
 from benchmarks.embed_folder import broken
 from benchmarks.index_proof import K
@@ -30,6 +30,14 @@ _QUICK = ("embed_folder", "image_path", "drop_sensor", "index_search", "orchestr
 def test_the_page_of_results_is_written_from_the_results(tmp_path: Path) -> None:
     tables.write_page(page=tmp_path / "RESULTS.md")
     assert tables.PAGE.read_text() == (tmp_path / "RESULTS.md").read_text(), "run: python -m benchmarks --tables"
+
+
+def test_the_readmes_table_is_written_from_the_results(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(readme_table.README.read_text())
+    readme_table.write_table(page=page)
+    assert page.read_text() == readme_table.README.read_text(), "run: python -m benchmarks --tables"
+    assert page.read_text().count("| the same") >= 3
 
 
 def test_every_ratio_in_the_readme_and_the_docs_was_measured() -> None:
