@@ -22,18 +22,8 @@ _SHOWN = (
     ("embed_folder", "1 MP", "scan + embed against one at a time", "the same, against a loop of one at a time"),
     ("nightly", "20,000", "nothing changed", "a night of 20,000 files, nothing changed"),
     ("nightly", "20,000", "1% new, 0.5% gone, 0.5% renamed", "the same, 2% changed, against its first night"),
-    (
-        "index_load",
-        "server",
-        "against the tutorial",
-        "100,000 vectors -> a Milvus server, against a tutorial's inserts",
-    ),
-    (
-        "index_load",
-        "server",
-        "against FiftyOne's batches",
-        "the same (18 fields), against FiftyOne's batches (3 fields)",
-    ),
+    ("index_load", "server", "against the tutorial", "100,000 vectors -> Milvus, against a tutorial's inserts"),
+    ("index_load", "server", "against FiftyOne's batches", "the same (18 fields), against FiftyOne's batches (of 3)"),
     (
         "index_search",
         "server, 100,000",
@@ -45,12 +35,6 @@ _SHOWN = (
         "server",
         "reconcile, 1% changed, over a full rebuild",
         "1% of 100,000 changed, over a rebuild",
-    ),
-    (
-        "campaigns",
-        "undisturbed",
-        "against the loop of 4 threads",
-        "100 faulty pictures, all told, against a bare SDK loop",
     ),
 )
 """Workload, case and name of a figure, and what the README calls it. Where we lose, that is shown too."""
