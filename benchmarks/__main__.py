@@ -1,4 +1,4 @@
-"""`python -m benchmarks [WORKLOAD ...]`: run the workloads, keep every repeat as JSON, write RESULTS.md."""
+"""`python -m benchmarks [WORKLOAD ...]`: run the workloads, keep every repeat as JSON, write the tables from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import machine, tables
+from benchmarks import machine, readme_table, tables
 from benchmarks.options import Options
 
 WORKLOADS = (
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="does it run, do both sides agree; writes no result")
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each side; default: as the workload says")
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="where the JSON goes; default: results/")
-    parser.add_argument("--tables", action="store_true", help="only write RESULTS.md again from the results")
+    parser.add_argument("--tables", action="store_true", help="only write RESULTS.md and the README's table again")
     options = parser.parse_args()
     unknown = sorted(set(options.workloads) - set(WORKLOADS))
     if unknown:
@@ -44,6 +44,7 @@ def main() -> None:
             failed = [name for name in options.workloads or WORKLOADS if not _ran(name, given, results)]
     if options.tables or not (options.quick or options.results):
         tables.write_page()
+        readme_table.write_table()
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

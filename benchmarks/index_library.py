@@ -7,6 +7,7 @@ no index finds much among them. Equal sizes give equal files.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmrag_pipeline.embedding.store import DropEmbeddings, EmbeddingStore, content_hash, vector_table
 from mmrag_pipeline.index.rebuild import DropRows
@@ -64,6 +66,18 @@ class Library:
             parts = self.root / "embeddings" / self.fingerprint / drop.key
             yield self.root / "manifests" / f"{drop.key}.parquet", sorted(parts.glob("part-*.parquet"))
 
+    def matrix(self) -> tuple[list[str], list[str], np.ndarray]:
+        """Media ids, their product lines and their vectors [n, dim], for who wants all of them in memory."""
+        ids, lines, chosen = [], [], []
+        for manifest, parts in self.files():
+            vectors = vectors_of(parts)
+            table = pq.ParquetFile(manifest).read(columns=["media_id", "content_id", "status"])
+            ok = [row for row in table.to_pylist() if row["status"] == "ok"]
+            ids += [row["media_id"] for row in ok]
+            chosen += [vectors[row["content_id"]] for row in ok]
+            lines += [manifest.stem.partition("__")[0]] * len(ok)
+        return ids, lines, np.stack(chosen)
+
     def sample(self) -> tuple[list[str], np.ndarray]:
         """Ids, and their vectors [n, dim], of up to `SAMPLE` rows of all drops."""
         with np.load(self.root / "sample.npz") as kept:
@@ -86,6 +100,14 @@ def make(data: Path, rows: int, *, fingerprint: str = FINGERPRINT, drops: int = 
     library = _library(data, rows, fingerprint, drops, "")
     _write(library, changed=False)
     return library
+
+
+def vectors_of(parts: list[Path]) -> dict[str, np.ndarray]:
+    """Vector by content id, as views of one block a part."""
+    tables = [pq.ParquetFile(part).read() for part in parts]
+    blocks = [table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, DIM) for table in tables]
+    ids = itertools.chain.from_iterable(table["content_id"].to_pylist() for table in tables)
+    return dict(zip(ids, itertools.chain.from_iterable(blocks), strict=True))
 
 
 def changes(rows: int) -> tuple[int, int]:

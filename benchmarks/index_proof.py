@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 K = 10
-_TIE = 1e-4  # what float32 sums differ by between a numpy and a C++ index
+TIE = 1e-4  # what float32 sums differ by between a numpy and a C++ index
 
 Nearest = list[tuple[str, float]]
 """(id, cosine), best first."""
@@ -70,7 +70,7 @@ def require_same(answers: Mapping[str, Sequence[Nearest]]) -> None:
 
 def _same(a: Nearest, b: Nearest) -> bool:
     scores = [[score for _, score in side] for side in (a, b)]
-    if len(a) != len(b) or not np.allclose(*scores, atol=_TIE):
+    if len(a) != len(b) or not np.allclose(*scores, atol=TIE):
         return False
     only_one = {media_id for media_id, _ in a} ^ {media_id for media_id, _ in b}
-    return all(score <= a[-1][1] + _TIE for media_id, score in [*a, *b] if media_id in only_one)
+    return all(score <= a[-1][1] + TIE for media_id, score in [*a, *b] if media_id in only_one)

@@ -45,6 +45,15 @@ class Figure:
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
 
+@dataclass(frozen=True)
+class Table:
+    """What no number says: words in rows, one a side or case."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
 @dataclass
 class Result:
     """Everything that one run of a workload found out; `not_measured` says why there is nothing."""
@@ -53,6 +62,7 @@ class Result:
     about: str
     samples: list[Samples] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     not_measured: list[str] = field(default_factory=list)
 
@@ -69,6 +79,7 @@ class Result:
             "not_measured": self.not_measured,
             "figures": [asdict(figure) | {"met": figure.met} for figure in self.figures],
             "samples": [asdict(samples) | {"median": samples.median} for samples in self.samples],
+            "tables": [asdict(table) for table in self.tables],
             "notes": self.notes,
         }
 
@@ -85,6 +96,11 @@ class Result:
                 bound = "at most" if figure.at_most else "at least"
                 line += f", bar {bound} {figure.bar:g}: {'met' if figure.met else 'NOT MET'}"
             lines.append(line)
+        for table in self.tables:
+            lines += [
+                f"  {table.title}: {' | '.join(table.columns)}",
+                *(f"    {' | '.join(row)}" for row in table.rows),
+            ]
         lines += [f"  {key}: {value}" for key, value in self.notes.items()]
         return "\n".join(lines)
 

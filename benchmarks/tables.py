@@ -44,6 +44,9 @@ def _section(record: dict[str, Any]) -> list[str]:
     if record["samples"]:
         lines += ["| case | side | median | least to most | n |", "| --- | --- | ---: | --- | ---: |"]
         lines += [_samples(samples) for samples in record["samples"]] + [""]
+    for table in record.get("tables", ()):  # results from before there were tables have none
+        lines += [f"{table['title']}:", "", _row(table["columns"]), _row(["---"] * len(table["columns"]))]
+        lines += [*map(_row, table["rows"]), ""]
     lines += [f"- {key}: {value}" for key, value in record["notes"].items()]
     if record["quick"]:
         lines.append("- A quick run: too short to be held against anything.")
@@ -57,18 +60,22 @@ def _section(record: dict[str, Any]) -> list[str]:
 def _figure(figure: dict[str, Any]) -> str:
     bar, verdict = "", ""
     if figure["bar"] is not None:
-        bar = f"{'≤' if figure['at_most'] else '≥'} {_number(figure['bar'])}"
+        bar = f"{'≤' if figure['at_most'] else '≥'} {number(figure['bar'])}"
         verdict = "met" if figure["met"] else "**not met**"
-    spread = f"{_number(figure['least'])} to {_number(figure['most'])}"
-    value = f"{_number(figure['value'])} {figure['unit']}".replace(" /", "/").replace(" x", "x")
+    spread = f"{number(figure['least'])} to {number(figure['most'])}"
+    value = f"{number(figure['value'])} {figure['unit']}".replace(" /", "/").replace(" x", "x")
     return f"| {figure['case']} | {figure['what']} | {value} | {spread} | {bar} | {verdict} |"
 
 
 def _samples(samples: dict[str, Any]) -> str:
     values = samples["values"]
-    spread = f"{_number(min(values))} to {_number(max(values))}"
-    median = f"{_number(samples['median'])} {samples['unit']}"
+    spread = f"{number(min(values))} to {number(max(values))}"
+    median = f"{number(samples['median'])} {samples['unit']}"
     return f"| {samples['case']} | {samples['side']} | {median} | {spread} | {len(values)} |"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def _machine(machine: dict[str, Any]) -> str:
@@ -83,7 +90,7 @@ def _load(averages: list[float]) -> str:
     return f"{averages[0]:g}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that count, without exponents."""
     if value and abs(value) < 0.001:
         return f"{value:.1e}"

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ARCHITECTURE = "ViT-B-32"
+DIM = 512
+SIDE = 224
 PREPROCESS = {
-    "size": 224,
+    "size": SIDE,
     "mode": "RGB",
     "mean": (0.48145466, 0.4578275, 0.40821073),
     "std": (0.26862954, 0.26130258, 0.27577711),

@@ -19,6 +19,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
+from mmrag_pipeline.command_runs import as_command
 from mmrag_pipeline.dagster_home import ensure_dagster_home
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.settings import Settings
@@ -49,14 +50,17 @@ class DagsterRuns:
     def __enter__(self) -> DagsterRuns:
         from mmrag_pipeline.definitions import defs
 
-        ensure_dagster_home(self._settings)
+        home = ensure_dagster_home(self._settings)
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         self._instance = dg.DagsterInstance.get()
+        self._command = as_command(self._instance, home)
+        self._tags = self._command.__enter__()
         self._defs: dg.Definitions = defs()
         self._asked_before: set[str] = set()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: Any) -> None:
+        self._command.__exit__(*raised)
         self._instance.dispose()
 
     def sense_drops(self) -> list[str]:
@@ -200,7 +204,7 @@ class DagsterRuns:
             run_config=_QUIET | (config or {}),
             instance=self._instance,
             partition_key=partition_key,
-            tags=tags,
+            tags=self._tags | (tags or {}),
             asset_selection=[dg.AssetKey(name) for name in only] if only else None,
             raise_on_error=False,
         )

@@ -41,10 +41,13 @@ OURS, LOOP, THREADS = "ours, the whole run (4 threads)", "SDK loop", "SDK loop, 
 UNDISTURBED, KILLED = "undisturbed", "killed half way"
 CAMPAIGN, OCCURRENCE = "golden-hundred", "2026-11-27"
 _ROUNDS, _MOST_RUNS = 3, 6
+_SCENES = ("table", "window", "beach", "desk", "garden")
+_A_SCENE = 20
+"""Pictures of one product in one scene, the most that a brief may ask for."""
 _BRIEF = """title: Golden hundred
 objective: A hundred pictures of one watch.
 products: [{{name: the golden watch, query: a golden watch, product_line: watches}}]
-scenes: [{{name: table, prompt: "{{{{ product.name }}}} on a wooden table, warm low sun."}}]
+scenes: [{scenes}]
 placements: [{{name: feed, aspect_ratio: "4:5"}}]
 n: {n}
 references: {{max_per_product: 3}}
@@ -111,7 +114,7 @@ def _prepare(desk: Desk) -> None:
     """Watches in an index, the brief, and the prompts and references of its plan as plain files."""
     with _environment(desk.root):
         (desk.root / "briefs").mkdir()
-        (desk.root / "briefs" / f"{CAMPAIGN}.yaml").write_text(_BRIEF.format(n=desk.pictures))
+        (desk.root / "briefs" / f"{CAMPAIGN}.yaml").write_text(_brief(desk.pictures))
         settings = load_settings()
         for drop in packaged_drops():
             if drop.product_line == "watches":
@@ -131,6 +134,12 @@ def _prepare(desk: Desk) -> None:
                 parts.append((str(file), "image/jpeg"))
             wanted.append({"key": variant.key, "prompt": variant.prompt, "ratio": "4:5", "parts": parts})
         desk.wanted.write_text(json.dumps({"model": settings.gemini_model, "pictures": wanted}))
+
+
+def _brief(pictures: int) -> str:
+    scenes = _SCENES[: max(1, pictures // _A_SCENE)]
+    lines = [f'{{name: {scene}, prompt: "{{{{ product.name }}}} at the {scene}, warm low sun."}}' for scene in scenes]
+    return _BRIEF.format(scenes=", ".join(lines), n=pictures // len(scenes))
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""A folder of JPEGs -> parquet: ours beside `clip-retrieval inference` and the Milvus tutorial's loop."""
+"""A folder of JPEGs -> parquet: ours beside `clip-retrieval inference`, Daft and the Milvus tutorial's loop."""

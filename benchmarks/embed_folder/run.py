@@ -1,71 +1,98 @@
 """Bars: 2.5x `clip-retrieval inference` at 1 MP and 3.0x at 4 MP, 5x the tutorial's loop, cosine at least 0.999.
 
-Every side is a fresh process with the same weights. What is held against a bar leaves load and warm-up out: from the
-first file that is touched, model loaded, to the last vector. For clip-retrieval that is `total_duration` of its own
-stats (what it writes at the end is left out in its favour), for the tutorial its loop and for ours scan and embedding
-to the last byte on disk. Wall time from start to end of the processes is beside it.
+Every side is a fresh process with the same weights (sides.py). What is held against a bar leaves load and warm-up out:
+from the first file that is touched, model loaded, to the last vector. Wall time from start to end of the processes and
+the peak memory of each with its children are beside it. At last, a folder with broken files (broken.py).
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from benchmarks import peers, photos, vectors
-from benchmarks.drop import drop_folder
-from benchmarks.embed_folder import clip_retrieval
+from benchmarks import photos, vectors
+from benchmarks.embed_folder import broken
+from benchmarks.embed_folder.sides import (
+    CLIP_RETRIEVAL,
+    DAFT,
+    OURS,
+    TUTORIAL,
+    Embedded,
+    Side,
+    all_sides,
+)
 from benchmarks.options import Options
-from benchmarks.processes import Cost, run_ours
 from benchmarks.report import Figure, Result, taking_turns, times_faster
-from benchmarks.weights import Weights, random_vit_b32
+from benchmarks.weights import random_vit_b32
 
-PICTURES = {"1 MP": 256, "4 MP": 160}
-BARS = {"1 MP": 2.5, "4 MP": 3.0}
-OURS, OURS_EMBED, PEER, TUTORIAL = "ours, scan + embed", "ours, embed alone", "clip-retrieval", "one at a time"
+PICTURES, QUICK_PICTURES = {"1 MP": 500, "4 MP": 500}, {"1 MP": 8}
+PART = 200
+"""Of these the loop gets the first ones: a picture at a time costs the same, and the hour is short."""
+BARS = {
+    CLIP_RETRIEVAL: {"1 MP": 2.5, "4 MP": 3.0},
+    TUTORIAL: {"1 MP": 5.0, "4 MP": 5.0},
+    DAFT: {"1 MP": None, "4 MP": None},
+}
+EMBED_ALONE = "ours, embed alone"
+TOLERANT = "Daft, on_error null"
+_ROUNDS, _QUICK_GOOD = 3, 8
 
 
 def run(options: Options) -> Result:
     """Measure all sides; fails when they disagree about a vector."""
     result = Result("embed_folder", "a folder of JPEGs -> parquet, seconds a picture, ViT-B/32")
-    result.notes["seconds"] = "from the first file touched, model loaded and warm, to the last vector; see run.py"
-    weights = random_vit_b32(options.data)
-    try:
-        peers.clip_retrieval()
-        beside = True
-    except peers.NoPeers as error:
-        result.not_measured.append(f"clip-retrieval: {error}")
-        beside = False
-    for case, count in PICTURES.items():
-        library = photos.library_of(options.data, case, 8 if options.quick else count)
-        _measure(result, case, library, weights, rounds=options.rounds(), beside=beside)
+    result.notes["seconds"] = "from the first file touched, model loaded and warm, to the last vector; see sides.py"
+    result.notes["one at a time"] = f"gets the first {PART} pictures of a size; its CPU and wall time are those of them"
+    result.notes["MB"] = "largest sum over a process and its children; what they share counts several times"
+    sides, missing = all_sides(random_vit_b32(options.data), install=not options.quick)
+    result.not_measured += missing
+    for case, count in (QUICK_PICTURES if options.quick else PICTURES).items():
+        library, part = (photos.library_of(options.data, case, some) for some in (count, min(count, PART)))
+        _measure(result, case, sides, library, part, rounds=options.rounds(_ROUNDS))
+    if options.quick:  # a peer may hang on a broken file
+        few = _unchecked({side: sides[side] for side in (OURS, TUTORIAL)})
+        result.tables.append(broken.table(options.data, few, good=_QUICK_GOOD, again=False))
+    else:
+        result.tables.append(broken.table(options.data, _unchecked(sides)))
+    result.notes["pictures"] = photos.where_from()
     return result
 
 
-def _measure(result: Result, case: str, library: Path, weights: Weights, *, rounds: int, beside: bool) -> None:
-    folder = drop_folder(library)
-    count = len(list(folder.iterdir()))
-    found: dict[str, dict[str, Any]] = {}
-    sides: dict[str, Callable[[], dict[str, float]]] = {OURS: lambda: _ours(library, weights, found)}
-    if beside:
-        sides[PEER] = lambda: _peer(folder, weights, found)
-    sides[TUTORIAL] = lambda: _tutorial(folder, weights, found)
-    runs = taking_turns(sides, rounds)
+def _unchecked(sides: dict[str, Side]) -> dict[str, Side]:
+    """The same, where a peer's failure is a finding; Daft also as its documentation has it for bad files."""
+    found = dict(sides)
+    for side in sides.keys() - {OURS}:
+        found[side] = partial(sides[side], check=False, timeout_s=broken.TIMEOUT_S)
+    if DAFT in sides:
+        found[TOLERANT] = partial(found[DAFT], options=("--on-error", "null"))
+    return found
 
-    seconds = {OURS: [run["seconds"] / count for run in runs[OURS]]}
-    seconds[OURS_EMBED] = [run["embed"] / count for run in runs[OURS]]
-    seconds |= {side: [run["seconds"] / count for run in runs[side]] for side in sides if side != OURS}
+
+def _measure(result: Result, case: str, sides: dict[str, Side], library: Path, part: Path, *, rounds: int) -> None:
+    runs: dict[str, list[Embedded]] = taking_turns(
+        {side: partial(embed, part if side == TUTORIAL else library) for side, embed in sides.items()}, rounds
+    )
+    count = len(runs[OURS][0].rows)
+    seconds = {side: [each.seconds / len(each.rows) for each in embedded] for side, embedded in runs.items()}
+    seconds[EMBED_ALONE] = [each.cost.report["seconds"]["embed"] / count for each in runs[OURS]]
     work = result.add(case, "s a picture", seconds)
-    result.add(case, "s CPU, all of the process", {side: [run["cpu"] for run in runs[side]] for side in sides})
-    result.add(case, "s wall, all of the process", {side: [run["wall"] for run in runs[side]] for side in sides})
+    for unit, of in (
+        ("s CPU, all of the process", lambda cost: cost.cpu_s),
+        ("s wall, all of the process", lambda cost: cost.wall_s),
+        ("MB, peak", lambda cost: cost.peak_mb()),
+    ):
+        result.add(case, unit, {side: [of(each.cost) for each in embedded] for side, embedded in runs.items()})
 
-    for other, bar in ((PEER, BARS[case]), (TUTORIAL, 5.0)):
-        if other in work:
-            result.figures.append(times_faster(work[OURS], work[other], what=f"scan + embed against {other}", bar=bar))
-            result.figures.append(times_faster(work[OURS_EMBED], work[other], what=f"embed alone against {other}"))
-            result.figures.append(_agreement(result, case, other, found))
-    report = found[OURS]["report"]
+    for other, bars in BARS.items():
+        if other not in runs:
+            continue
+        bar = bars[case]
+        result.figures += [
+            times_faster(work[OURS], work[other], what=f"scan + embed against {other}", bar=bar),
+            times_faster(work[EMBED_ALONE], work[other], what=f"embed alone against {other}"),
+            _agreement(result, case, other, runs[OURS][-1], runs[other][-1]),
+        ]
+    report = runs[OURS][-1].cost.report
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report["stage_seconds"].items())
     result.notes[f"{case}, ours"] = (
         f"{count} pictures, {report['precision']}, scan {report['seconds']['scan']:.1f} s, "
@@ -73,10 +100,8 @@ def _measure(result: Result, case: str, library: Path, weights: Weights, *, roun
     )
 
 
-def _agreement(result: Result, case: str, other: str, found: dict[str, dict[str, Any]]) -> Figure:
-    if "vectors" not in found[other]:
-        raise ValueError(f"{other} left no vectors")
-    agreement = vectors.compare(found[OURS]["vectors"], found[other]["vectors"])
+def _agreement(result: Result, case: str, other: str, ours: Embedded, theirs: Embedded) -> Figure:
+    agreement = vectors.compare(ours.rows.only(theirs.rows.names), theirs.rows)
     result.notes[f"{case}, vectors against {other}"] = (
         f"least cosine {agreement.least:.5f}, with the mean vectors taken off {agreement.mean_removed:.5f}; "
         f"different pictures have {agreement.strangers:.3f}; nearest is the same picture for {agreement.nearest:.1%}"
@@ -87,36 +112,3 @@ def _agreement(result: Result, case: str, other: str, found: dict[str, dict[str,
     return Figure(
         case=case, what=f"least cosine with {other}", value=least, unit="", least=least, most=least, bar=0.999
     )
-
-
-def _ours(library: Path, weights: Weights, found: dict[str, dict[str, Any]]) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as store:
-        cost = run_ours(
-            "benchmarks.job", "--library", library, "--store", store, "--model", weights.model, "--load-first"
-        )
-        report = cost.report
-        found[OURS] = {"vectors": vectors.of_ours(Path(store), report["fingerprint"]), "report": report}
-    seconds = report["seconds"]
-    return {"seconds": seconds["scan"] + seconds["embed"], "embed": seconds["embed"], **_whole(cost)}
-
-
-def _peer(folder: Path, weights: Weights, found: dict[str, dict[str, Any]]) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as output:
-        cost, seconds = clip_retrieval.inference(folder, weights.checkpoint, Path(output))
-        found[PEER] = {"vectors": vectors.of_clip_retrieval(Path(output))}
-    return {"seconds": seconds, **_whole(cost)}
-
-
-def _tutorial(folder: Path, weights: Weights, found: dict[str, dict[str, Any]]) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as root:
-        output = Path(root) / "vectors.parquet"
-        cost = run_ours(
-            "benchmarks.embed_folder.tutorial",
-            *("--folder", folder, "--checkpoint", weights.checkpoint, "--output", output),
-        )
-        found[TUTORIAL] = {"vectors": vectors.of_tutorial(output)}
-    return {"seconds": cost.report["seconds"], **_whole(cost)}
-
-
-def _whole(cost: Cost) -> dict[str, float]:
-    return {"cpu": cost.cpu_s, "wall": cost.wall_s}

@@ -6,18 +6,16 @@ A further way is one more function and its line in `SIDES`; run.py says which of
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.index_library import DIM, NOW, Library
+from benchmarks.fiftyone import filled
+from benchmarks.index_library import DIM, NOW, Library, vectors_of
 from benchmarks.index_place import Place, client_of, layout
 from benchmarks.index_proof import Collection
 from mmrag_pipeline.index.layout import INDEXES
@@ -63,42 +61,18 @@ def rows(
 
 @contextlib.contextmanager
 def fiftyone(library: Library, place: Place, name: str) -> Iterator[Collection]:
-    """As fiftyone-brain's Milvus backend writes: columns of lists, 100 rows an insert, one flush, then a load.
-
-    Its own three fields, which is less than the others write. Its own index is HNSW (M 8, efConstruction 64) and its
-    metric the inner product; here it has the index and metric of the others.
-    """
-    from pymilvus import Collection as Handle
-    from pymilvus import CollectionSchema, DataType, FieldSchema, connections
-
-    warnings.simplefilter("ignore", FutureWarning)  # it uses pymilvus' older interface, which says so each time
-    connections.connect(alias=name, uri=place.uri, token=place.token)
-    text = {"dtype": DataType.VARCHAR, "max_length": 64_000}
-    fields = [
-        FieldSchema("pk", is_primary=True, auto_id=False, **text),
-        FieldSchema("vector", DataType.FLOAT_VECTOR, dim=DIM),
-        FieldSchema("sample_id", **text),
-    ]
-    handle = Handle(name, CollectionSchema(fields), consistency_level="Session", using=name)
+    """As fiftyone-brain writes, with the index and the metric of the others instead of its own."""
     index = layout(library.rows).index
-    handle.create_index("vector", {"metric_type": METRIC, "index_type": index, "params": dict(INDEXES[index].build)})
-    handle.load()
-    ids, vectors = _as_one_matrix(library)
-    lists = [vector.tolist() for vector in vectors]
-    for start in range(0, len(ids), 100):
-        some = slice(start, start + 100)
-        handle.insert([ids[some], lists[some], ids[some]])
-    handle.flush()
-    handle.load()
-    yield Collection(place.client(), name, key="pk", vector="vector")
-    handle.drop()
+    params = {"metric_type": METRIC, "index_type": index, "params": dict(INDEXES[index].build)}
+    with filled(library, place, name, params):
+        yield Collection(place.client(), name, key="pk", vector="vector")
 
 
 def _drops(library: Library) -> Iterator[list[Row]]:
     """The rows of each drop, with the fields that ours have; made with as little as will do."""
     for manifest, parts in library.files():
         line = manifest.stem.partition("__")[0]
-        vectors = _vectors(parts)
+        vectors = vectors_of(parts)
         of_drop = []
         for row in pq.ParquetFile(manifest).read().to_pylist():
             if row["status"] != "ok":
@@ -127,27 +101,6 @@ def _drops(library: Library) -> Iterator[list[Row]]:
                 }
             )
         yield of_drop
-
-
-def _as_one_matrix(library: Library) -> tuple[list[str], np.ndarray]:
-    """Media ids and their vectors [n, dim], as FiftyOne is handed them."""
-    ids, chosen = [], []
-    for manifest, parts in library.files():
-        vectors = _vectors(parts)
-        table = pq.ParquetFile(manifest).read(columns=["media_id", "content_id", "status"])
-        for media_id, content_id, status in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            if status == "ok":
-                ids.append(media_id)
-                chosen.append(vectors[content_id])
-    return ids, np.stack(chosen)
-
-
-def _vectors(parts: list[Any]) -> dict[str, np.ndarray]:
-    """Vector by content id, as views of one block a part."""
-    tables = [pq.ParquetFile(part).read() for part in parts]
-    blocks = [table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, DIM) for table in tables]
-    ids = itertools.chain.from_iterable(table["content_id"].to_pylist() for table in tables)
-    return dict(zip(ids, itertools.chain.from_iterable(blocks), strict=True))
 
 
 SIDES: dict[str, Side] = {

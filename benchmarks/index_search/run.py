@@ -3,12 +3,13 @@ server with 10,000 and 100,000 rows and on Lite with 10,000; a text query at mos
 
 Ours is `answer`, all that `mmrag search` does once the model is loaded and the connection open. The raw call has the
 same client, filter, fields, limit and consistency. Both get the same queries and take turns query by query.
+Beside them, without a bar, are the references of references.py.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,8 @@ from benchmarks import index_library, index_place
 from benchmarks.index_library import DIM, NOW, PRODUCT_LINES, Library
 from benchmarks.index_place import NoServer, Place, client_of
 from benchmarks.index_proof import K, Nearest, require_same
+from benchmarks.index_search import references
+from benchmarks.index_search.references import Ask, Exact
 from benchmarks.options import Options
 from benchmarks.report import Result, Samples, taking_turns, times_as_much
 from mmrag_pipeline.embedding.clip import ClipEncoder
@@ -30,6 +33,7 @@ from mmrag_pipeline.index.schema import METRIC
 from mmrag_pipeline.index.search import SearchRequest, answer
 from mmrag_pipeline.store import Store
 
+SERVER = "server"
 SMALL, LARGE, QUICK_ROWS = 10_000, 100_000, 2_000
 OURS, RAW, MODEL_AND_RAW = "ours", "pymilvus' search call", "the model and pymilvus' search call"
 _QUERIES, _QUICK_QUERIES, _WARM_UP = 300, 30, 20
@@ -47,9 +51,6 @@ _LOOKS = (
     "glass",
 )
 _PLACES = ("on a table", "outdoors", "on white")
-
-Ask = Callable[[int], Nearest]
-"""Ask query number n."""
 
 
 class Ready:
@@ -73,8 +74,8 @@ class _Filled:
     milvus: Milvus
     collection: str
 
-    def ours(self, encoder: Encoder, texts: Sequence[str], number: int) -> Nearest:
-        request = SearchRequest(text=texts[number], k=K, where=_where(number))
+    def ours(self, encoder: Encoder, texts: Sequence[str], number: int, *, filtered: bool = True) -> Nearest:
+        request = SearchRequest(text=texts[number], k=K, where=_where(number) if filtered else Filter())
         return [(hit.media_id, hit.score) for hit in answer(self.milvus, encoder, request).hits]
 
     def raw(self, vector: np.ndarray, number: int) -> Nearest:
@@ -100,15 +101,19 @@ def run(options: Options) -> Result:
     library = index_library.make(options.data, small, fingerprint=encoder.fingerprint)
     try:
         with index_place.server(options.data) as place:
-            _measure(result, "server", place, library, options, encoder)
+            _measure(result, SERVER, place, library, options, encoder)
             if large != small:
-                _measure(result, "server", place, index_library.make(options.data, large), options)
+                _measure(result, SERVER, place, index_library.make(options.data, large), options)
     except NoServer as why:
         result.not_measured.append(str(why))
     with index_place.lite(options.data) as place:
         _measure(result, "Lite", place, library, options, encoder)
     result.notes["queries"] = (
         f"{_count(options)} a side and round after {_WARM_UP} to warm up, one product line of {len(PRODUCT_LINES)} each"
+    )
+    result.notes["references"] = (
+        "they return ids and scores, ours and pymilvus' call all fields; FiftyOne's searches with a list of ids are "
+        f"{references.FEW} a round; recall against exact search"
     )
     result.notes["index"] = ", ".join(
         f"{index_place.layout(rows).index} for {rows:,} rows" for rows in sorted({small, large})
@@ -137,6 +142,15 @@ def _measure(
             times_as_much(*times["p95"], what="p95 over that of pymilvus' search call", bar=1.15),
             times_as_much(*times["p50"], what="p50 over that of pymilvus' search call"),
         ]
+        references.measure(
+            result,
+            case,
+            Exact.of(library),
+            vectors,
+            ours=(partial(filled.ours, ready, numbers, filtered=False), partial(filled.ours, ready, numbers)),
+            fiftyone_at=(library, place) if where == SERVER else None,
+            rounds=options.rounds(),
+        )
         if encoder is None:
             return
         texts = _texts(count)
@@ -181,7 +195,7 @@ def _asking(ask: Ask, count: int) -> Iterator[tuple[float, Nearest]]:
 
 
 def _where(number: int) -> Filter:
-    return Filter(product_line=PRODUCT_LINES[number % len(PRODUCT_LINES)])
+    return Filter(product_line=references.line_of(number))
 
 
 def _texts(count: int) -> list[str]:

@@ -6,6 +6,7 @@ A night's changes are made on a copy of hard links, so that every repeat starts 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.drop import drop_folder
@@ -38,21 +39,53 @@ def make_new(data: Path, files: int, count: int) -> list[Path]:
     return paths
 
 
-def changed(library: Path, new: list[Path], into: Path) -> tuple[int, int]:
-    """Link `library` into `into` with `new` added, and half as many files gone and renamed each; the two counts."""
+@dataclass(frozen=True)
+class Changes:
+    """What a night found different; names are paths below the drop's folder."""
+
+    new: frozenset[str]
+    gone: frozenset[str]
+    renamed: dict[str, str]
+    """New names by the old ones."""
+
+
+def changed(library: Path, new: list[Path], into: Path) -> Changes:
+    """Link `library` into `into` with `new` added, and half as many files gone and renamed each."""
     source, target = drop_folder(library), drop_folder(into)
     files = sorted(path.relative_to(source) for path in source.rglob("*.jpg"))
     share = max(1, len(new) // 2)
     stride = len(files) // (2 * share)
-    gone, renamed = set(files[:: 2 * stride][:share]), set(files[stride :: 2 * stride][:share])
-    for folder in {path.parent for path in files}:
-        (target / folder).mkdir(parents=True)
-    for path in files:
-        if path not in gone:
-            os.link(source / path, target / (path.with_name(f"renamed-{path.name}") if path in renamed else path))
+    gone = files[:: 2 * stride][:share]
+    renamed = {path: path.with_name(f"renamed-{path.name}") for path in files[stride :: 2 * stride][:share]}
+    for path in set(files) - set(gone):
+        _link(source / path, target / renamed.get(path, path))
     for path in new:
-        os.link(path, target / path.name)
-    return len(gone), len(renamed)
+        _link(path, target / path.name)
+    return Changes(
+        frozenset(path.name for path in new),
+        frozenset(path.as_posix() for path in gone),
+        {old.as_posix(): now.as_posix() for old, now in renamed.items()},
+    )
+
+
+def part_of(library: Path, count: int, into: Path) -> Path:
+    """Link `count` files, evenly chosen, of `library` into `into`."""
+    source, target = drop_folder(library), drop_folder(into)
+    files = sorted(source.rglob("*.jpg"))
+    for path in files[:: max(1, len(files) // count)][:count]:
+        _link(path, target / path.relative_to(source))
+    return into
+
+
+def names(library: Path) -> set[str]:
+    """Of all files, as paths below the drop's folder."""
+    folder = drop_folder(library)
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg")}
+
+
+def _link(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    os.link(path, to)
 
 
 def _name(number: int) -> Path:

@@ -42,15 +42,16 @@ def bare(settings: Settings) -> None:
 
 
 def runs(settings: Settings, *, processes: bool) -> None:
-    """A tick of the sensor and a run for each drop it finds; `processes`: each run in a fresh process."""
+    """Ticks of the sensor until it finds nothing more, and a run a drop; `processes`: each in a fresh one."""
     from mmrag_pipeline.dagster_runs import DagsterRuns
 
     with DagsterRuns(settings) as dagster:
-        for key in dagster.sense_drops():
-            if processes:
-                subprocess.run([sys.executable, "-m", __spec__.name, "--drop", key], check=True)
-            else:
-                dagster.run("ingest_drop", key)
+        while found := dagster.sense_drops():  # a tick asks for 25 at most
+            for key in found:
+                if processes:
+                    subprocess.run([sys.executable, "-m", __spec__.name, "--drop", key], check=True)
+                else:
+                    dagster.run("ingest_drop", key)
 
 
 def one_run(settings: Settings, drop: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -118,11 +118,13 @@ def examine_library(
     limits: Limits,
     kept: HealthStore,
     *,
+    unread: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, pa.Table], list[str]]:
     """The tables of all drops by key, and the keys of those that were examined anew.
 
-    `manifests` has each drop's table with the hash of its file: while that is the same, so is the drop's health.
+    `manifests` has each drop's table with the hash of its file: while that is the same, so is the drop's health. Drops
+    whose manifest is `unread` keep the table that they have.
     """
     tables, anew = {}, []
     for done, (drop, (manifest, digest)) in enumerate(sorted(manifests.items())):
@@ -134,7 +136,7 @@ def examine_library(
         tables[drop] = table
         if progress:
             progress(done + 1, len(manifests))
-    kept.keep_only(manifests)
+    kept.keep_only({*manifests, *unread})
     return tables, anew
 
 

@@ -25,12 +25,14 @@ from dagster._core.scheduler.instigation import (
 from dagster._utils.error import serializable_error_info_from_exc_info
 from hypothesis import given
 from hypothesis import strategies as st
+from upath import UPath
 
 from mmrag_pipeline.alerts import QUIET_FOR, Alert, Incidents, post
 from mmrag_pipeline.defs.ingest.each_drop import FAILED
 from mmrag_pipeline.defs.operate import sensors
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.media import library as media_library
 from mmrag_pipeline_tests.defs.test_drop_sensor import Ticker, deliver
 from mmrag_pipeline_tests.integration.webhook import Channel
 
@@ -412,6 +414,49 @@ def test_many_vanished_drops_are_said_once_until_they_are_back_or_removed(
     assert look().endswith(", 0 alerts, 0 open incidents")
     vanish(5, 6, 7, 8)
     assert look().endswith(", 1 alerts, 1 open incidents") and len(channel.said) == 2
+
+
+def test_vanished_drops_of_a_line_that_can_not_be_listed_for_a_while_are_one_incident(
+    watch: Watch, channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Ticker(tmp_path / "media", watch.instance)
+    for number in range(9):
+        deliver(library.root, "lunar", f"d{number}")
+    deliver(library.root, "bags", "there")
+    library.settings["vanished_grace_h"] = 0.0
+    library.tick()
+    for number in range(4):
+        shutil.rmtree(library.root / "lunar" / f"d{number}")
+    honest = media_library.list_folders
+
+    def flaky(folder: UPath) -> list[str]:
+        if folder.name == "lunar":
+            raise OSError(116, "Stale file handle", str(folder))
+        return honest(folder)
+
+    for at in range(5):
+        monkeypatch.setattr(media_library, "list_folders", flaky if at % 2 else honest)
+        library.tick()
+        ticked(watch.instance, "drop_sensor", None, SensorInstigatorData(cursor=library.cursor))
+        assert watch.tick().endswith(", 1 open incidents")
+    assert len(channel.said) == 1
+
+
+@pytest.mark.parametrize("cursor", ['{"lunar__d0": [1', "reset", "[]", "zlib:reset"])
+def test_a_cursor_that_somebody_typed_is_the_drop_sensors_trouble_alone(
+    watch: Watch, channel: Channel, tmp_path: Path, cursor: str
+) -> None:
+    library = Ticker(tmp_path / "media", watch.instance)
+    deliver(library.root, "lunar", "d0")
+    library.cursor = cursor
+    with pytest.raises(UserError, match="clear it in the UI") as caught:
+        library.tick()
+    for _ in range(2):
+        ticked(watch.instance, "drop_sensor", caught.value, SensorInstigatorData(cursor=cursor))
+    for _ in range(3):
+        watch.tick()
+    (said,) = channel.said
+    assert said.startswith("*drop_sensor fails its ticks*") and "clear it in the UI" in said
 
 
 def test_drops_that_fail_alike_in_one_run_are_one_incident(channel: Channel) -> None:

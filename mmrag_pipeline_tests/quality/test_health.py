@@ -107,6 +107,8 @@ def test_a_picture_is_opened_once(folder: UPath, tmp_path: Path, monkeypatch: py
     assert anew == [DROP] and opened == ["new.png"]
     assert concerns(tables[DROP])["night.png"] == ["dark"]
 
+    unread = examine_library({}, lambda drop: folder, Limits(), kept, unread=[DROP])
+    assert unread == ({}, []) and kept.read(DROP) is not None  # its manifest is damaged, and made anew tomorrow
     assert examine_library({}, lambda drop: folder, Limits(), kept) == ({}, []) and kept.read(DROP) is None
 
 

@@ -45,7 +45,7 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
     started = time.monotonic()
     library = media_library.library()
     seen = _unpacked(context.cursor) if context.cursor else {}
-    go_on_at, _ = seen.pop(NEXT, ""), seen.pop(HELD, None)
+    go_on_at, held_before = seen.pop(NEXT, ""), seen.pop(HELD, "")
     listing = library.drops()
     for name in listing.malformed:
         context.log.warning("folder %s is no drop: names are lower-case letters, digits and hyphens", name)
@@ -57,8 +57,8 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
     requests, held_back = _removals(
         context, seen, {key for key in gone if not key.startswith(unreadable)}, known_keys, media_library
     )
-    if held_back:
-        seen[HELD] = held_back
+    if held_back or (held_before and listing.unreadable):  # what can't be seen is not back
+        seen[HELD] = held_back or held_before
     waiting: list[str] = []
     # From where the last tick stopped, and round again.
     for number, drop in enumerate(sorted(listing.drops, key=lambda drop: (drop.key < go_on_at, drop.key))):
@@ -103,7 +103,11 @@ def find_drops(context: dg.SensorEvaluationContext, media_library: MediaLibraryR
 
 
 def held_back_in(cursor: str) -> str:
-    """Why vanished drops are not removed, as of the tick that left this cursor; empty where none is held back."""
+    """Why vanished drops are not removed, as of the tick that left this cursor; empty where none is held back.
+
+    Raises:
+        UserError: the cursor is none of this sensor's.
+    """
     return str(_unpacked(cursor).get(HELD, ""))
 
 
@@ -115,9 +119,18 @@ def _packed(seen: dict[str, Any]) -> str:
 
 
 def _unpacked(cursor: str) -> dict[str, Any]:
-    if cursor.startswith(PACKED):
-        cursor = zlib.decompress(base64.b85decode(cursor.removeprefix(PACKED))).decode()
-    return json.loads(cursor)
+    try:
+        if cursor.startswith(PACKED):
+            cursor = zlib.decompress(base64.b85decode(cursor.removeprefix(PACKED))).decode()
+        seen = json.loads(cursor)
+    except (ValueError, zlib.error):
+        seen = None
+    if not isinstance(seen, dict):
+        raise UserError(
+            f"the cursor of {NAME} ({cursor[:40]}) is none that it wrote: clear it in the UI (Automation, {NAME}, "
+            f"reset cursor); every drop is asked for once then, and only what changed is embedded."
+        )
+    return seen
 
 
 def _removals(

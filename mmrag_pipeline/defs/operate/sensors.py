@@ -19,7 +19,7 @@ from mmrag_pipeline.defs.index.assets import media_index, staged_media_index
 from mmrag_pipeline.defs.ingest import sensors as drop_sensor
 from mmrag_pipeline.defs.ingest.each_drop import done_by, failures_in, partitions_of
 from mmrag_pipeline.defs.operate.ticks import LastTick, cursor_of, last_ticks, sentence_of
-from mmrag_pipeline.errors import Unavailable
+from mmrag_pipeline.errors import Unavailable, UserError
 from mmrag_pipeline.settings import Settings, load_settings
 
 NAME = "alerts"
@@ -132,7 +132,11 @@ def _about_tick(tick: LastTick, incidents: Incidents, settings: Settings, now: d
 
 def _about_vanished(cursor: str | None, incidents: Incidents, settings: Settings, now: datetime) -> Iterator[Alert]:
     """Of the drop sensor's cursor: its ticks succeed, and who looks only at runs never hears of it."""
-    name, held = f"vanished {drop_sensor.NAME}", drop_sensor.held_back_in(cursor) if cursor else ""
+    name = f"vanished {drop_sensor.NAME}"
+    try:
+        held = drop_sensor.held_back_in(cursor) if cursor else ""
+    except UserError:
+        return  # its ticks fail for that, which `_about_tick` says
     if cursor is not None and not held:
         incidents.succeeded(name, "")
     elif held and incidents.failed(name, "", "", now=now):  # their number may change: that is no other incident

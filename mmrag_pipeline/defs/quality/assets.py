@@ -106,6 +106,7 @@ def library_health(
             lambda drop: library.folder(Drop.parse(drop)),
             media_library.limits(),
             HealthStore(opened),
+            unread=hashes.keys() - manifests.keys(),
             progress=log_progress(context, "drops"),
         )
     return dg.MaterializeResult(metadata=health_metadata(tables, anew), check_results=[health_result(tables)])
