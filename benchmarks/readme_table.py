@@ -36,6 +36,19 @@ _SHOWN = (
         "reconcile, 1% changed, over a full rebuild",
         "1% of 100,000 changed, over a rebuild",
     ),
+    ("orchestration", "10 drops", "Dagster, mmrag backfill", "10 small drops by `mmrag backfill`, over bare functions"),
+    (
+        "orchestration",
+        "10 drops",
+        "Dagster, a run a drop, each a process",
+        "the same, a run and a process each, as the sensor asks for them",
+    ),
+    (
+        "campaigns",
+        "undisturbed",
+        "against the loop of 4 threads",
+        "100 campaign pictures, against a bare loop of 4 threads",
+    ),
 )
 """Workload, case and name of a figure, and what the README calls it. Where we lose, that is shown too."""
 
