@@ -51,6 +51,10 @@ _SHOWN = (
     ),
 )
 """Workload, case and name of a figure, and what the README calls it. Where we lose, that is shown too."""
+_VERSIONS = {
+    "python": "Python", "torch": "torch", "open_clip_torch": "open_clip", "pymilvus": "pymilvus",
+    "milvus-lite": "Milvus Lite", "clip-retrieval": "clip-retrieval", "daft (Daft)": "Daft",
+}  # fmt: skip
 
 
 def write_table(results: Path = RESULTS, page: Path = README) -> None:
@@ -68,7 +72,7 @@ def write_table(results: Path = RESULTS, page: Path = README) -> None:
 
 def _table(results: Path) -> str:
     lines = ["| | measured | rounds | bar |", "| --- | ---: | --- | --- |"]
-    machines = set()
+    machines, versions = set[str](), set[str]()
     for workload, case, what, called in _SHOWN:
         path = results / f"{workload}.json"
         record = json.loads(path.read_text()) if path.exists() else {"figures": []}
@@ -77,7 +81,10 @@ def _table(results: Path) -> str:
                 lines.append(_line(called, figure))
                 machine = record["machine"]
                 machines.add(f"{machine['processor']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}")
-    return "\n".join([*lines, "", f"Measured on: {'; '.join(sorted(machines))}."])
+                of_all = machine["versions"] | machine["peer_versions"] | {"python": machine["python"]}
+                versions |= {f"{name} {of_all[key]}" for key, name in _VERSIONS.items() if of_all.get(key)}
+    measured = f"Measured on: {'; '.join(sorted(machines))}. {', '.join(sorted(versions, key=str.lower))}."
+    return "\n".join([*lines, "", measured])
 
 
 def _line(called: str, figure: dict[str, Any]) -> str:
