@@ -22,6 +22,18 @@ _SHOWN = (
     ("embed_folder", "1 MP", "scan + embed against one at a time", "the same, against a loop of one at a time"),
     ("nightly", "20,000", "nothing changed", "a night of 20,000 files, nothing changed"),
     ("nightly", "20,000", "1% new, 0.5% gone, 0.5% renamed", "the same, 2% changed, against its first night"),
+    (
+        "nightly",
+        "20,000",
+        "1% new, 0.5% gone, 0.5% renamed: against clip-retrieval, all of it again, extrapolated from 500",
+        "that night, against clip-retrieval (all of it again, extrapolated)",
+    ),
+    (
+        "nightly",
+        "20,000",
+        "1% new, 0.5% gone, 0.5% renamed: against Daft, anti join by path",
+        "that night, against Daft (which leaves 100 gone and 100 old names)",
+    ),
     ("index_load", "server", "against the tutorial", "100,000 vectors -> Milvus, against a tutorial's inserts"),
     ("index_load", "server", "against FiftyOne's batches", "the same (18 fields), against FiftyOne's batches (of 3)"),
     (
