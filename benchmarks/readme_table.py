@@ -32,7 +32,7 @@ _SHOWN = (
         "nightly",
         "20,000",
         "1% new, 0.5% gone, 0.5% renamed: against Daft, anti join by path",
-        "that night, against Daft (which leaves 100 gone and 100 old names)",
+        "that night, against Daft (which keeps what is gone)",
     ),
     ("index_load", "server", "against the tutorial", "100,000 vectors -> Milvus, against a tutorial's inserts"),
     ("index_load", "server", "against FiftyOne's batches", "the same (18 fields), against FiftyOne's batches (of 3)"),
