@@ -763,7 +763,7 @@ from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.gemini_batch import GeminiBatches
 from mmrag_pipeline.campaigns.batch_ledger import BatchLedger
 from mmrag_pipeline.campaigns.batch_submit import submit_batches
-from mmrag_pipeline.campaigns.generate import make_pictures
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.plan_table import read_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures
