@@ -22,6 +22,18 @@ _SHOWN = (
     ("embed_folder", "1 MP", "scan + embed against one at a time", "the same, against a loop of one at a time"),
     ("nightly", "20,000", "nothing changed", "a night of 20,000 files, nothing changed"),
     ("nightly", "20,000", "1% new, 0.5% gone, 0.5% renamed", "the same, 2% changed, against its first night"),
+    (
+        "nightly",
+        "20,000",
+        "1% new, 0.5% gone, 0.5% renamed: against clip-retrieval, all of it again, extrapolated from 500",
+        "that night, against clip-retrieval (all of it again, extrapolated)",
+    ),
+    (
+        "nightly",
+        "20,000",
+        "1% new, 0.5% gone, 0.5% renamed: against Daft, anti join by path",
+        "that night, against Daft (which keeps what is gone)",
+    ),
     ("index_load", "server", "against the tutorial", "100,000 vectors -> Milvus, against a tutorial's inserts"),
     ("index_load", "server", "against FiftyOne's batches", "the same (18 fields), against FiftyOne's batches (of 3)"),
     (
@@ -36,8 +48,25 @@ _SHOWN = (
         "reconcile, 1% changed, over a full rebuild",
         "1% of 100,000 changed, over a rebuild",
     ),
+    ("orchestration", "10 drops", "Dagster, mmrag backfill", "10 small drops by `mmrag backfill`, over bare functions"),
+    (
+        "orchestration",
+        "10 drops",
+        "Dagster, a run a drop, each a process",
+        "the same, a run and a process each, as the sensor asks for them",
+    ),
+    (
+        "campaigns",
+        "undisturbed",
+        "against the loop of 4 threads",
+        "100 campaign pictures, against a bare loop of 4 threads",
+    ),
 )
 """Workload, case and name of a figure, and what the README calls it. Where we lose, that is shown too."""
+_VERSIONS = {
+    "python": "Python", "torch": "torch", "open_clip_torch": "open_clip", "pymilvus": "pymilvus",
+    "milvus-lite": "Milvus Lite", "clip-retrieval": "clip-retrieval", "daft (Daft)": "Daft",
+}  # fmt: skip
 
 
 def write_table(results: Path = RESULTS, page: Path = README) -> None:
@@ -55,7 +84,7 @@ def write_table(results: Path = RESULTS, page: Path = README) -> None:
 
 def _table(results: Path) -> str:
     lines = ["| | measured | rounds | bar |", "| --- | ---: | --- | --- |"]
-    machines = set()
+    machines, versions = set[str](), set[str]()
     for workload, case, what, called in _SHOWN:
         path = results / f"{workload}.json"
         record = json.loads(path.read_text()) if path.exists() else {"figures": []}
@@ -64,7 +93,10 @@ def _table(results: Path) -> str:
                 lines.append(_line(called, figure))
                 machine = record["machine"]
                 machines.add(f"{machine['processor']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}")
-    return "\n".join([*lines, "", f"Measured on: {'; '.join(sorted(machines))}."])
+                of_all = machine["versions"] | machine["peer_versions"] | {"python": machine["python"]}
+                versions |= {f"{name} {of_all[key]}" for key, name in _VERSIONS.items() if of_all.get(key)}
+    measured = f"Measured on: {'; '.join(sorted(machines))}. {', '.join(sorted(versions, key=str.lower))}."
+    return "\n".join([*lines, "", measured])
 
 
 def _line(called: str, figure: dict[str, Any]) -> str:
