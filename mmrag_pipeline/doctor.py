@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.backends import closing
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
-from mmrag_pipeline.campaigns.brief import load_briefs
+from mmrag_pipeline.campaigns.brief_folder import load_briefs
 from mmrag_pipeline.campaigns.prices import load_prices, text_ceiling
 from mmrag_pipeline.campaigns.provenance import credentials_in_force, development_folder, require_usable
 from mmrag_pipeline.campaigns.registry import image_model

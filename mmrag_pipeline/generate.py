@@ -27,8 +27,8 @@ from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.backends import ImageBackend, closing
 from mmrag_pipeline.campaigns.decisions import REJECTED, read_decisions, review_of
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
-from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.on_demand import (
     CAMPAIGN,

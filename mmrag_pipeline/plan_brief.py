@@ -13,12 +13,14 @@ from upath import UPath
 
 from mmrag_pipeline import wiring
 from mmrag_pipeline.campaigns.batch_ledger import held_by_batches
-from mmrag_pipeline.campaigns.brief import Brief, load_brief, load_briefs
+from mmrag_pipeline.campaigns.brief import Brief
+from mmrag_pipeline.campaigns.brief_folder import load_brief, load_briefs
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.ledger import Ledger
-from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant, plan_campaign
+from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.plan_markdown import plan_markdown
 from mmrag_pipeline.campaigns.plan_table import find_plan, write_plan
+from mmrag_pipeline.campaigns.planner import plan_campaign
 from mmrag_pipeline.campaigns.references import ReferencePictures, ReferencesInMemory, hit_opener
 from mmrag_pipeline.campaigns.replacements import with_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
-from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.plan_table import read_plan, write_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.cli import app

@@ -16,9 +16,9 @@ from upath import UPath
 from mmrag_pipeline.campaigns.backends.base import ImageBackend
 from mmrag_pipeline.campaigns.backends.batches import BatchService
 from mmrag_pipeline.campaigns.batch_ledger import BatchLedger, Shard, order_path
-from mmrag_pipeline.campaigns.generate import at_work
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger, Refused, Reservation
 from mmrag_pipeline.campaigns.maker import PictureMaker
+from mmrag_pipeline.campaigns.making import at_work
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.plan_table import find_plan, write_plan
 from mmrag_pipeline.campaigns.prices import Prices
@@ -166,7 +166,7 @@ class _Submission:
         held, kept, refused = [], [], []
         with self.book.together():
             for order in orders:
-                answer = self.maker.reserve(order.variant, order.usd)
+                answer = self.maker.records.reserve(order.variant, order.usd)
                 if isinstance(answer, Refused):
                     refused.append((order.variant, answer))
                 else:

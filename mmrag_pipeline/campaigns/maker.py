@@ -1,4 +1,4 @@
-"""One variant -> its picture, made and paid for once. Running a whole plan is generate.py's work.
+"""One variant -> its picture, made and paid for once. Running a whole plan is making.py's work.
 
 Order of every picture: money reserved, call, original written, finished picture written, sidecar written (the commit),
 money settled. Killed between any two of these, the next run finds out from the files and the ledger what is left to do;
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from upath import UPath
@@ -40,6 +41,7 @@ from mmrag_pipeline.campaigns.originals import (
 from mmrag_pipeline.campaigns.outcomes import Cause, PictureOutcome, Result
 from mmrag_pipeline.campaigns.plan import CampaignPlan, Variant
 from mmrag_pipeline.campaigns.purse import Purse
+from mmrag_pipeline.campaigns.records import Records
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.registry import ImageModel
 from mmrag_pipeline.campaigns.requests import ceiling_of, request_for
@@ -52,13 +54,11 @@ from mmrag_pipeline.campaigns.sidecar import (
     read_sidecar,
     sidecar_path,
     stem,
-    write_sidecar,
 )
 from mmrag_pipeline.campaigns.turns import Stopped, Turns
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.store import require_room, write_bytes, write_json
 
-NOT_ANSWERED = ("failed", "skipped_budget")
 ROOM_MB = 256
 """Free on the disk before a picture is asked for: what all threads write of an answer, with room to spare."""
 STATUSES: dict[str, Result] = {"blocked": "blocked", "empty": "no_image", "disabled": "failed"}
@@ -86,6 +86,21 @@ class PictureMaker:
     finisher: Finisher
     purse: Purse = field(default_factory=Purse)
     batch_job: str | None = None
+
+    @cached_property
+    def records(self) -> Records:
+        """Ledger and sidecars of this run."""
+        return Records(
+            self.plan,
+            self.ledger,
+            self.images,
+            self.caps,
+            self.run_id,
+            self.clock,
+            self.model,
+            paid=self.backend.info.paid,
+            batch_job=self.batch_job,
+        )
 
     @property
     def originals(self) -> UPath:
@@ -130,13 +145,13 @@ class PictureMaker:
         """
         sidecar = read_sidecar(self.images, self.plan, variant)
         if sidecar and sidecar["status"] == BLOCKED:
-            self._settle_late(variant, sidecar)
+            self.records.settle_late(variant, sidecar)
             return self._outcome(variant, "blocked", sidecar["reason"], cause="blocked")
         if sidecar and sidecar["status"] == GENERATED and (found := self._kept(variant, sidecar)):
-            self._settle_late(variant, sidecar)
+            self.records.settle_late(variant, sidecar)
             return found
         if sidecar and sidecar["status"] == AMBIGUOUS:
-            self._settle_late(variant, sidecar)
+            self.records.settle_late(variant, sidecar)
             final = (
                 None if self.retry_ambiguous else self._outcome(variant, "failed", sidecar["reason"], cause="ambiguous")
             )
@@ -147,8 +162,8 @@ class PictureMaker:
         """An order that gave nothing: what it may have cost is said beside the picture too, which may be asked for
         again.
         """
-        self._note(variant, "failed", reason, reservation, requests=1, usd=usd, estimated=usd > 0)
-        self._settle(reservation, outcome, usd, 1, estimated=usd > 0, detail=reason)
+        self.records.note(variant, "failed", reason, reservation, requests=1, usd=usd, estimated=usd > 0)
+        self.records.settle(reservation, outcome, usd, 1, estimated=usd > 0, detail=reason)
 
     def adopt(self, variant: Variant) -> PictureOutcome | None:
         """What was written of an open reservation before a run died or could not finish it."""
@@ -162,27 +177,13 @@ class PictureMaker:
     def not_tried(self, variant: Variant) -> PictureOutcome:
         """A variant that the run stopped before."""
         reason = f"not tried: {self.turns.stopped}"
-        self._note(variant, "failed", reason)
+        self.records.note(variant, "failed", reason)
         return self._outcome(variant, "failed", reason, cause="not_tried")
 
     def over_budget(self, variant: Variant, refused: Refused) -> PictureOutcome:
         """A variant that no cap has room for."""
-        self._note(variant, "skipped_budget", refused.reason)
+        self.records.note(variant, "skipped_budget", refused.reason)
         return self._outcome(variant, "skipped_budget", refused.reason, cause="budget")
-
-    def reserve(self, variant: Variant, usd: float) -> Reservation | Refused:
-        """Set aside what a variant may cost at most."""
-        return self.ledger.reserve(
-            variant.key,
-            campaign=self.plan.campaign,
-            occurrence=self.plan.occurrence,
-            usd=usd,
-            caps=self.caps,
-            now=self.clock(),
-            run_id=self.run_id,
-            backend=self.plan.backend,
-            model=self.plan.model,
-        )
 
     def _require_room(self) -> None:
         """Before it is paid: an answer that can't be written would be lost, and paid again."""
@@ -195,7 +196,7 @@ class PictureMaker:
             raise
 
     def _reserve(self, variant: Variant, request: GenerationRequest) -> Reservation | Refused:
-        return self.purse.reserve(lambda: self.reserve(variant, ceiling_of(request, self.model)))
+        return self.purse.reserve(lambda: self.records.reserve(variant, ceiling_of(request, self.model)))
 
     def _call(
         self, variant: Variant, request: GenerationRequest, reservation: Reservation | None, tries: Tries
@@ -203,26 +204,26 @@ class PictureMaker:
         try:
             result = generate_with_retries(self.backend, request, tries=tries, turns=self.turns, progress=self.progress)
         except Stopped:
-            self._settle(reservation, "not_sent", 0.0, tries.sent, detail=self.turns.stopped)
+            self.records.settle(reservation, "not_sent", 0.0, tries.sent, detail=self.turns.stopped)
             return replace(self.not_tried(variant), requests=tries.sent)
         except Ambiguous as error:
             usd = reservation.usd if reservation else 0.0
             said = str(error).rstrip(".")
             reason = f"{said}; it counts as spent: set retry_ambiguous on campaign_images to ask again."
-            self._note(variant, AMBIGUOUS, reason, reservation, requests=tries.sent, usd=usd, estimated=True)
-            self._settle(reservation, AMBIGUOUS, usd, tries.sent, estimated=True, detail=reason)
+            self.records.note(variant, AMBIGUOUS, reason, reservation, requests=tries.sent, usd=usd, estimated=True)
+            self.records.settle(reservation, AMBIGUOUS, usd, tries.sent, estimated=True, detail=reason)
             return self._outcome(variant, "failed", reason, requests=tries.sent, usd=usd, cause="ambiguous")
         except BackendError as error:
             if isinstance(error, Exhausted | Unreachable):
                 self.turns.stop(str(error))
             elif isinstance(error, Throttled) and tries.sent:
                 self.turns.gave_up(str(error))
-            self._settle(reservation, type(error).__name__.lower(), 0.0, tries.sent, detail=str(error))
-            self._note(variant, "failed", str(error), reservation, requests=tries.sent)
+            self.records.settle(reservation, type(error).__name__.lower(), 0.0, tries.sent, detail=str(error))
+            self.records.note(variant, "failed", str(error), reservation, requests=tries.sent)
             return self._outcome(variant, "failed", str(error), requests=tries.sent, cause=_cause(error))
         except UserError as error:
             self.turns.stop(str(error))
-            self._settle(reservation, "refused", 0.0, tries.sent, detail=str(error))
+            self.records.settle(reservation, "refused", 0.0, tries.sent, detail=str(error))
             raise
         self.turns.answered()
         return self.take(variant, result, reservation, requests=tries.sent, seed_sent=request.seed)
@@ -244,7 +245,7 @@ class PictureMaker:
             status = STATUSES[result.kind]
             if result.kind == "disabled":
                 self.turns.stop(result.reason)
-            self._note(
+            self.records.note(
                 variant,
                 status,
                 result.reason,
@@ -255,7 +256,7 @@ class PictureMaker:
                 result=result,
                 seed_sent=seed_sent,
             )
-            self._settle(reservation, status, usd, requests, estimated=estimated, detail=result.reason)
+            self.records.settle(reservation, status, usd, requests, estimated=estimated, detail=result.reason)
             return self._outcome(variant, status, result.reason, requests=requests, usd=usd, cause=result.kind)
         name = stem(self.plan, variant)
         vouched = picture_of(name, result.picture, result.format, result.width, result.height)
@@ -263,7 +264,7 @@ class PictureMaker:
         write_bytes(self.originals / original.picture.file, original.data)
         finished = self._finish(variant, original)
         self._commit(variant, original, finished, reservation, requests, usd, estimated, result, seed_sent=seed_sent)
-        self._settle(reservation, GENERATED, usd, requests, estimated=estimated)
+        self.records.settle(reservation, GENERATED, usd, requests, estimated=estimated)
         retires = result.answer.retires or ""
         return self._outcome(variant, "made", file=finished.picture.file, requests=requests, usd=usd, retires=retires)
 
@@ -316,16 +317,11 @@ class PictureMaker:
         original = find_original(self.originals, stem(self.plan, variant))
         if original is None:
             return None
-        usd = reservation.usd if reservation else self._settled_usd(variant)
+        usd = reservation.usd if reservation else self.records.settled_usd(variant)
         finished = self._finish(variant, original)
         self._commit(variant, original, finished, reservation, 1, usd, True, None)
-        self._settle(reservation, GENERATED, usd, 1, estimated=True, detail="recovered after a crash")
+        self.records.settle(reservation, GENERATED, usd, 1, estimated=True, detail="recovered after a crash")
         return self._outcome(variant, "skipped_existing", file=finished.picture.file, refinished=True)
-
-    def _settled_usd(self, variant: Variant) -> float:
-        """What the last attempt cost: all that is known of a picture whose sidecar is lost."""
-        attempts = self.ledger.attempts(variant.key)
-        return float(attempts[-1]["settled_micro_usd"] or 0) / 1e6 if attempts else 0.0
 
     def _commit(
         self,
@@ -339,7 +335,7 @@ class PictureMaker:
         result: Ok | None,
         seed_sent: int | None = None,
     ) -> None:
-        self._note(
+        self.records.note(
             variant,
             GENERATED,
             "",
@@ -357,75 +353,6 @@ class PictureMaker:
             recovered=result is None,
             seed_sent=seed_sent,
         )
-
-    def _note(
-        self,
-        variant: Variant,
-        status: str,
-        reason: str,
-        reservation: Reservation | None = None,
-        *,
-        requests: int = 0,
-        usd: float = 0.0,
-        estimated: bool = False,
-        result: GenerationResult | None = None,
-        **more: Any,
-    ) -> None:
-        if status in NOT_ANSWERED and (read_sidecar(self.images, self.plan, variant) or {}).get("status") == AMBIGUOUS:
-            return  # asking again got no answer either: it may still have been billed the first time
-        write_sidecar(
-            self.images,
-            self.plan,
-            variant,
-            status=status,
-            reason=reason,
-            reservation=reservation.id if reservation else None,
-            run_id=self.run_id,
-            created_at=self.clock().isoformat(),
-            requests=requests,
-            usd=usd,
-            estimated=estimated,
-            answer=asdict(result.answer) if result else None,
-            usage=dict(result.usage.tokens) if result and result.usage else None,
-            batch_job=self.batch_job,
-            price_table=(result.usage.price_table if result and result.usage else "") or self.model.price_table,
-            **more,
-        )
-
-    def _settle(
-        self,
-        reservation: Reservation | None,
-        outcome: str,
-        usd: float,
-        requests: int,
-        *,
-        estimated: bool = False,
-        detail: str = "",
-    ) -> None:
-        if reservation is not None:
-            self.ledger.settle(
-                reservation,
-                outcome=outcome,
-                usd=usd,
-                now=self.clock(),
-                estimated=estimated,
-                requests=requests,
-                detail=detail,
-            )
-
-    def _settle_late(self, variant: Variant, sidecar: dict[str, Any]) -> None:
-        """The run that wrote this sidecar may have died before it settled; the sidecar knows the price."""
-        reservation = self.ledger.open(variant.key) if self.backend.info.paid else None
-        if reservation and reservation.id == sidecar["reservation"]:
-            cost = sidecar["cost"]
-            self._settle(
-                reservation,
-                sidecar["status"],
-                cost["usd"],
-                sidecar["requests"],
-                estimated=cost["estimated"],
-                detail="settled by the next run",
-            )
 
     def _outcome(self, variant: Variant, result: Result, reason: str = "", **more: object) -> PictureOutcome:
         return replace(PictureOutcome(variant.key, variant.name, result, reason), **more)

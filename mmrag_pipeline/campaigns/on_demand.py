@@ -19,15 +19,9 @@ from upath import UPath
 from mmrag_pipeline.campaigns.backends.base import BackendInfo
 from mmrag_pipeline.campaigns.brief import Product
 from mmrag_pipeline.campaigns.keys import idempotency_key, seed_of
-from mmrag_pipeline.campaigns.plan import (
-    TEMPERATURE,
-    CampaignPlan,
-    Reference,
-    Variant,
-    given_reference,
-    product_references,
-    read_candidates,
-)
+from mmrag_pipeline.campaigns.plan import CampaignPlan, Reference, Variant
+from mmrag_pipeline.campaigns.plan_references import given_reference, product_references, read_candidates
+from mmrag_pipeline.campaigns.planner import TEMPERATURE
 from mmrag_pipeline.campaigns.prices import Prices
 from mmrag_pipeline.campaigns.prompts import SYSTEM, listed, reference_label
 from mmrag_pipeline.campaigns.references import EncodedReference, ReferencePictures, encode_reference

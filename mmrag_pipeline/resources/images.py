@@ -9,7 +9,8 @@ import dagster as dg
 from pydantic import Field, SecretStr
 
 from mmrag_pipeline.campaigns.backends import ImageBackend, open_backend
-from mmrag_pipeline.campaigns.brief import Brief, load_briefs
+from mmrag_pipeline.campaigns.brief import Brief
+from mmrag_pipeline.campaigns.brief_folder import load_briefs
 from mmrag_pipeline.campaigns.ledger import Caps
 from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.prices import Prices, load_prices

@@ -14,11 +14,13 @@ from upath import UPath
 from mmrag_pipeline.campaigns.backends.base import ImageBackend
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
-from mmrag_pipeline.campaigns.brief import Brief, load_brief
-from mmrag_pipeline.campaigns.generate import make_pictures
+from mmrag_pipeline.campaigns.brief import Brief
+from mmrag_pipeline.campaigns.brief_folder import load_brief
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
-from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
+from mmrag_pipeline.campaigns.plan import CampaignPlan
+from mmrag_pipeline.campaigns.planner import plan_campaign
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.retry import RetryPolicy
 from mmrag_pipeline.index.filter import Filter

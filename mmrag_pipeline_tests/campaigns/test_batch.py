@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmrag_pipeline.campaigns import batch_submit, maker
+from mmrag_pipeline.campaigns import batch_submit, maker, records
 from mmrag_pipeline.campaigns.backends import batches_of
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.gemini_batch import GeminiBatches
@@ -727,7 +727,7 @@ KILLS = {
     "before submitting": (GeminiBatches, "submit"),
     "before writing the job down": (BatchLedger, "submitted"),
     "before a picture": (maker, "write_bytes"),
-    "before a sidecar": (maker, "write_sidecar"),
+    "before a sidecar": (records, "write_sidecar"),
     "before settling": (Ledger, "settle"),
     "before the end": (BatchLedger, "end"),
 }
@@ -757,13 +757,13 @@ RUN = """
 import os, signal, sys
 from datetime import datetime
 from upath import UPath
-from mmrag_pipeline.campaigns import batch_submit, maker
+from mmrag_pipeline.campaigns import batch_submit, maker, records
 from mmrag_pipeline.campaigns.backends import batches_of
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.gemini_batch import GeminiBatches
 from mmrag_pipeline.campaigns.batch_ledger import BatchLedger
 from mmrag_pipeline.campaigns.batch_submit import submit_batches
-from mmrag_pipeline.campaigns.generate import make_pictures
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.plan_table import read_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures

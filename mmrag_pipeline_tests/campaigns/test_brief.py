@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from mmrag_pipeline.campaigns.brief import Brief, BriefError, load_brief, load_briefs
+from mmrag_pipeline.campaigns.brief import Brief
+from mmrag_pipeline.campaigns.brief_folder import BriefError, load_brief, load_briefs
 from mmrag_pipeline.campaigns.schedule import Occurrence
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline_tests.campaigns.conftest import BRIEF

@@ -16,9 +16,11 @@ from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.banned import banned_in
-from mmrag_pipeline.campaigns.brief import UNNAMED, Brief, BriefError
-from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
+from mmrag_pipeline.campaigns.brief import UNNAMED, Brief
+from mmrag_pipeline.campaigns.brief_folder import BriefError
+from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.plan_table import read_plan, write_plan
+from mmrag_pipeline.campaigns.planner import plan_campaign
 from mmrag_pipeline.campaigns.prompts import STYLE, SYSTEM
 from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.scores import own_of

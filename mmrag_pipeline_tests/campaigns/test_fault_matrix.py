@@ -17,8 +17,8 @@ from typing import Literal
 import dagster as dg
 import pytest
 
-from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Reservation
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.retry import RetryPolicy
 from mmrag_pipeline.defs.campaigns import assets, retries
 from mmrag_pipeline_tests.campaigns.conftest import NOW, Desk

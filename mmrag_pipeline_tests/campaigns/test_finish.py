@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
-from mmrag_pipeline.campaigns import maker
+from mmrag_pipeline.campaigns import maker, records
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.brief import Brief
@@ -116,7 +116,7 @@ def half_a_picture(killing: pytest.MonkeyPatch) -> None:
 
 
 def no_sidecar(killing: pytest.MonkeyPatch) -> None:
-    killing.setattr(maker, "write_sidecar", interrupted)
+    killing.setattr(records, "write_sidecar", interrupted)
 
 
 def no_settlement(killing: pytest.MonkeyPatch) -> None:

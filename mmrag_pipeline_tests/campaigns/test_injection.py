@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from mmrag_pipeline.campaigns.backends.base import backend_info
-from mmrag_pipeline.campaigns.brief import load_brief
+from mmrag_pipeline.campaigns.brief_folder import load_brief
 from mmrag_pipeline.campaigns.on_demand import Found, Sought, lay_out, wish_for
 from mmrag_pipeline.campaigns.plan_markdown import escaped
 from mmrag_pipeline.campaigns.prompts import Facts, render_prompt

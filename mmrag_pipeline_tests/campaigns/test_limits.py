@@ -191,7 +191,7 @@ RUN = """
 import sys
 from upath import UPath
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
-from mmrag_pipeline.campaigns.generate import make_pictures
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.plan_table import read_plan
 from mmrag_pipeline.campaigns.references import ReferencePictures

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 
 from mmrag_pipeline.campaigns.backends.drawing import Box, contrast
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
-from mmrag_pipeline.campaigns.brief import Brief, BriefError
+from mmrag_pipeline.campaigns.brief import Brief
+from mmrag_pipeline.campaigns.brief_folder import BriefError
 from mmrag_pipeline.campaigns.finishing.contrast import DARK, INKS, LIGHT, READABLE, least_contrast
 from mmrag_pipeline.campaigns.finishing.crop import crop_to, crop_warnings, open_original
 from mmrag_pipeline.campaigns.finishing.drawn import choose_layout, draw_overlay, shade_below

@@ -18,8 +18,9 @@ from PIL import Image
 from upath import UPath
 
 from mmrag_pipeline.campaigns.brief import Brief
-from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
+from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.plan_table import read_plan, write_plan
+from mmrag_pipeline.campaigns.planner import plan_campaign
 from mmrag_pipeline.campaigns.references import MAX_SIDE, ReferencePictures, encode_reference
 from mmrag_pipeline.campaigns.templates import catalogue
 from mmrag_pipeline.errors import UserError

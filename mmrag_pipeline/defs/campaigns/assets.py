@@ -14,15 +14,16 @@ from mmrag_pipeline.campaigns.batch_ledger import held_by_batches
 from mmrag_pipeline.campaigns.brief import Brief
 from mmrag_pipeline.campaigns.finder import MilvusReferenceFinder
 from mmrag_pipeline.campaigns.gallery import write_gallery
-from mmrag_pipeline.campaigns.generate import make_pictures
 from mmrag_pipeline.campaigns.judge import JudgeReport, judge_pictures
 from mmrag_pipeline.campaigns.ledger import Ledger
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.occurrence_lock import hold_occurrence
 from mmrag_pipeline.campaigns.outcomes import PicturesReport
 from mmrag_pipeline.campaigns.overview import pictures_sheet
-from mmrag_pipeline.campaigns.plan import CampaignPlan, plan_campaign
+from mmrag_pipeline.campaigns.plan import CampaignPlan
 from mmrag_pipeline.campaigns.plan_markdown import plan_markdown
 from mmrag_pipeline.campaigns.plan_table import find_plan, read_plan, write_plan
+from mmrag_pipeline.campaigns.planner import plan_campaign
 from mmrag_pipeline.campaigns.provenance_check import check_provenance
 from mmrag_pipeline.campaigns.references import ReferencePictures, hit_opener
 from mmrag_pipeline.campaigns.replacements import plan_replacements, with_replacements

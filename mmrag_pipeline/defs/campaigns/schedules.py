@@ -5,7 +5,8 @@ import logging
 import dagster as dg
 
 from mmrag_pipeline.campaigns.backends.base import backend_info
-from mmrag_pipeline.campaigns.brief import Brief, load_briefs
+from mmrag_pipeline.campaigns.brief import Brief
+from mmrag_pipeline.campaigns.brief_folder import load_briefs
 from mmrag_pipeline.defs.campaigns.jobs import run_campaign, submit_campaign
 from mmrag_pipeline.defs.partitions import campaign_occurrences
 from mmrag_pipeline.settings import load_settings

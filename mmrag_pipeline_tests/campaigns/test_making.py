@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmrag_pipeline.campaigns import maker
+from mmrag_pipeline.campaigns import records
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.backends.preview import PreviewBackend
 from mmrag_pipeline.campaigns.gallery import write_gallery
@@ -221,7 +221,7 @@ def test_a_picture_of_a_killed_retry_is_kept(
     server.faults = [transport("reset")]
     desk.make(gemini)
     with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
-        killing.setattr(maker, "write_sidecar", interrupted)
+        killing.setattr(records, "write_sidecar", interrupted)
         desk.make(gemini, retry_ambiguous=True)
     assert counts(desk.make(gemini)) == {"skipped_existing": 2} and len(server.requests) == 3
     assert {s["status"] for s in sidecars(desk)} == {"generated"}
@@ -256,8 +256,8 @@ def test_nothing_affordable_is_not_a_failure(lay_out: LayOut, gemini: GeminiBack
 RUN = """
 import os, signal, sys
 from upath import UPath
-from mmrag_pipeline.campaigns import maker
-from mmrag_pipeline.campaigns.generate import make_pictures
+from mmrag_pipeline.campaigns import maker, records
+from mmrag_pipeline.campaigns.making import make_pictures
 from mmrag_pipeline.campaigns.backends.gemini import GeminiBackend
 from mmrag_pipeline.campaigns.ledger import Caps, Ledger
 from mmrag_pipeline.campaigns.plan_table import read_plan
@@ -275,7 +275,7 @@ def dying(owner, name):
 if die == "before picture":
     dying(maker, "write_bytes")
 if die == "before sidecar":
-    dying(maker, "write_sidecar")
+    dying(records, "write_sidecar")
 if die == "before settling":
     dying(Ledger, "settle")
 report = make_pictures(
