@@ -17,15 +17,12 @@ SETTLED_MS = 1500
 
 @dataclass(frozen=True)
 class View:
-    """A page; `shows` is a word that is there when it is drawn, `press` one to click on first, `gone` one that is there
-    until then.
-    """
+    """A page; `shows` is a word that is there when it is drawn, `press` one to click on first."""
 
     name: str
     address: str
     shows: str
     press: str = ""
-    gone: str = ""
 
 
 def take_screenshots(stage: Stage, folder: Path) -> None:
@@ -46,9 +43,6 @@ def take_screenshots(stage: Stage, folder: Path) -> None:
                 found.wait_for(timeout=DRAWN_MS)
                 if word == view.press:
                     found.click()
-            if view.gone:
-                page.wait_for_timeout(SETTLED_MS)  # it may not be there yet
-                page.get_by_text(view.gone).first.wait_for(state="hidden", timeout=DRAWN_MS)
             page.wait_for_timeout(SETTLED_MS)
             page.screenshot(path=folder / f"{view.name}.png")
             stage.tell(view.name)
@@ -57,7 +51,7 @@ def take_screenshots(stage: Stage, folder: Path) -> None:
 def _views(stage: Stage) -> Iterator[View]:
     ui, assets = stage.dagster.address, f"{stage.dagster.address}/assets"
     drop = "view=partitions&partition=watches__2026-08"
-    yield View("asset-graph", f"{ui}/asset-groups", shows="campaigns", gone="fetching statuses")
+    yield View("asset-graph", f"{ui}/asset-groups", shows="campaigns")
     yield View("partitions", f"{assets}/drop_vectors?{drop}", shows="upserted")
     yield View("contact-sheet", f"{assets}/drop_manifest?{drop}", press="[Show Markdown]", shows="Close")
     yield View("checks", f"{assets}/staged_media_index?view=checks", shows="self_search")
