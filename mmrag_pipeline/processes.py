@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import psutil
 
+RUN_WORKER = "spawn_main"
+"""In the command line of a process that a code server starts for a run."""
 _CLOCK_S = 2.0
 """The time of boot, and so of a process's beginning, is told in whole seconds."""
 
@@ -14,22 +15,29 @@ def still_runs(pid: int, *, seen_at: float, command: str) -> bool:
 
     Numbers are given again, soon in a container that was restarted. So one that began later counts as another, unless
     its command line holds `command`: a clock that was set must not make a process that lives look like another.
-    Without /proc any process of the number counts.
     """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.create_time() <= seen_at + _CLOCK_S or command in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # or it went just now
         return False
-    except PermissionError:
-        pass  # somebody else's
-    if not Path("/proc/stat").exists():
+    except psutil.AccessDenied:  # somebody else's
         return True
+
+
+def run_workers(pid: int) -> set[psutil.Process]:
+    """The processes of the runs that a code server has, by the number of its own."""
     try:
-        _, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
-        line = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):  # it went just now
+        return {each for each in psutil.Process(pid).children(recursive=True) if is_run_worker(each)}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def is_run_worker(process: psutil.Process) -> bool:
+    """Whether it runs, and is one that a code server started for a run."""
+    try:
+        return process.is_running() and RUN_WORKER in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # or it has ended and its parent has not looked
         return False
-    state, *fields = rest.split()
-    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-    began = float(boot.split()[1]) + int(fields[18]) / os.sysconf("SC_CLK_TCK")
-    return state != "Z" and (began <= seen_at + _CLOCK_S or command in line)

@@ -1,9 +1,12 @@
-"""How an error that a person can mend looks in Dagster: a failure with that sentence, not retried."""
+"""How errors look in Dagster. One that a person can mend is a failure with that sentence, not retried; one of Dagster's
+own database is nobody's fault, and the run is started again.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from mmrag_pipeline.errors import Unavailable, UserError
 
@@ -21,3 +24,22 @@ def user_errors_as_failures() -> Iterator[None]:
         yield
     except UserError as error:
         raise dg.Failure(description=str(error), allow_retries=isinstance(error, Unavailable)) from error
+
+
+@dg.failure_hook
+def run_again_if_the_database_was_away(context: dg.HookContext) -> None:
+    """A step that could not write its events has not failed: Dagster shall start its run again, as a crashed one.
+
+    `run_retries` leaves runs alone in which a step failed, and takes a PostgreSQL that was restarted for that. Only
+    Dagster uses SQLAlchemy here, so its errors are never those of our work.
+    """
+    error = context.op_exception
+    while error is not None:
+        if isinstance(error, OperationalError | InterfaceError):
+            context.instance.add_run_tags(context.run_id, {"dagster/retry_on_asset_or_op_failure": "true"})
+            return
+        error = error.__cause__ or error.__context__
+
+
+HOOKS = {run_again_if_the_database_was_away}
+"""Of every asset, and of every job: those have checks too."""

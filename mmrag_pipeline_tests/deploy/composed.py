@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -92,10 +93,15 @@ class ComposedDagster(LiveDagster):
         return done.stdout
 
     def end(self, name: str) -> int:
-        """SIGTERM to the process alone, as `docker compose stop` does; returns its exit status."""
+        """SIGTERM to the process alone, and when it has ended SIGKILL to what it left behind, as `docker compose stop`
+        does; returns its exit status.
+        """
         process = self._processes.pop(name)
         process.terminate()
-        return process.wait(timeout=PATIENCE_S)
+        status = process.wait(timeout=PATIENCE_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return status
 
     def _replaced(self, value: Any) -> Any:
         if isinstance(value, list):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mmrag_pipeline.demo.delivery import deliver, packaged_drops
 from mmrag_pipeline.find import find
@@ -22,9 +23,13 @@ from mmrag_pipeline_tests.integration.milvus_server import running_server
 from mmrag_pipeline_tests.integration.postgres import Postgres, postgres  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.milvus_server]
-WATCHES, BAGS = "watches__2026-08", "bags__2026-10"
-DOWN_S = 10
-"""Longer than dagster-postgres repeats a statement."""
+WATCHES, BAGS, SHOES = "watches__2026-08", "bags__2026-10", "shoes__2026-09"
+DOWN_S = 20
+"""Longer than dagster-postgres repeats a statement: what a run wants to write meanwhile is not written."""
+LONG_DOWN_S = 60
+"""Longer than a run that could not write takes to end, and what would have told of that: nobody has seen it."""
+
+MANY, DAGSTERS_PATIENCE_S = 2000, 30
 
 
 @dataclass
@@ -73,6 +78,21 @@ class Deployment:
         assert len([run for run in runs if run.status == "SUCCESS"]) == 1 and len(runs) <= 2, runs
         return runs
 
+    def survives_an_outage(self, drop: str, *, seconds: float) -> None:
+        """PostgreSQL goes as the last step of a run begins, and is back after so long: all ends well by itself."""
+        dagster, run = self.dagster, self.launch(drop)
+        dagster.wait_for(
+            lambda: dagster.step_started(run, "drop_vectors"), "rows are written", within_s=PATIENCE_S, every_s=0.1
+        )
+        self.postgres.stop()
+        time.sleep(seconds)
+        self.postgres.start()
+        self.every_pool_is_mended(run)
+        assert run in {each.id for each in self.ended_well_once(drop)}
+        self.assert_nothing_is_doubled(drop)
+        for name in ("code", "webserver", "daemon"):
+            dagster.wait_for(lambda name=name: dagster.is_ready(name), f"{name} is healthy again")
+
     def assert_nothing_is_doubled(self, *drops: str) -> None:
         """These drops are live, and every drop is as its manifest says, each row once."""
         status = read_status(self.settings)
@@ -94,6 +114,7 @@ def deployment(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> 
                 milvus_uri=milvus.uri,
                 milvus_token=milvus.token,
             )
+            dagster.switch_on_sensor("lost_runs")
             yield Deployment(dagster, postgres, settings)
 
 
@@ -113,25 +134,24 @@ def test_a_drop_is_ingested_and_found(deployment: Deployment) -> None:
 
 
 def test_postgres_restarts_during_a_run(deployment: Deployment) -> None:
-    run = deployment.launch(BAGS)
-    deployment.dagster.wait_for(
-        lambda: deployment.dagster.step_started(run, "drop_manifest"), "the run has begun", within_s=PATIENCE_S
-    )
-    deployment.postgres.stop()
-    time.sleep(DOWN_S)
-    deployment.postgres.start()
-    runs = deployment.ended_well_once(BAGS)
-    assert run in {each.id for each in runs}
-    deployment.every_pool_is_mended(run)
-    deployment.assert_nothing_is_doubled(BAGS)
-    for name in ("code", "webserver", "daemon"):
-        deployment.dagster.wait_for(lambda name=name: deployment.dagster.is_ready(name), f"{name} is healthy again")
+    deployment.survives_an_outage(BAGS, seconds=DOWN_S)
+
+
+def test_postgres_is_away_until_the_run_is_gone(deployment: Deployment) -> None:
+    deployment.survives_an_outage(SHOES, seconds=LONG_DOWN_S)
 
 
 def test_a_code_server_that_is_asked_to_stop_lets_its_runs_end(deployment: Deployment) -> None:
-    dagster = deployment.dagster
-    run = dagster.launch("ingest_drop", partition=WATCHES)
-    dagster.wait_for(lambda: dagster.step_started(run, "drop_manifest"), "the run has begun")
+    """Also one that takes longer than Dagster's own patience of half a minute."""
+    dagster, folder = deployment.dagster, Path(deployment.settings.media_root) / "plain" / "many"
+    folder.mkdir(parents=True)
+    for number in range(MANY):
+        Image.new("RGB", (64, 64), (number % 256, number // 256, 128)).save(folder / f"{number}.png")
+    dagster.add_partition("media_drops", "plain__many")
+    run = dagster.launch("ingest_drop", partition="plain__many")
+    dagster.wait_for(lambda: dagster.step_started(run, "clip_embeddings"), "the run has begun", within_s=PATIENCE_S)
+    asked = time.monotonic()
     assert dagster.end("code") == 0
+    assert time.monotonic() - asked > DAGSTERS_PATIENCE_S, "the run was too short to show anything"
     assert dagster.run(run).status == "SUCCESS"
-    deployment.assert_nothing_is_doubled(WATCHES)
+    deployment.assert_nothing_is_doubled("plain__many")

@@ -32,7 +32,7 @@ from mmrag_pipeline.campaigns.scores import ScoresReport, score_pictures
 from mmrag_pipeline.defs.campaigns.checks import PICTURE_CHECKS, check_pictures
 from mmrag_pipeline.defs.campaigns.provenance import PROVENANCE_VALID, provenance_result
 from mmrag_pipeline.defs.campaigns.retries import fail_without_pictures
-from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
+from mmrag_pipeline.defs.failures import HOOKS, WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.partitions import campaign_occurrences
 from mmrag_pipeline.defs.verdict import verdict
@@ -72,6 +72,7 @@ class CampaignImagesConfig(dg.Config):
 @dg.asset(
     partitions_def=campaign_occurrences,
     deps=[media_index],
+    hooks=HOOKS,
     group_name="campaigns",
     kinds={"milvus", "parquet"},
     pool="milvus",
@@ -145,6 +146,7 @@ def campaign_plan(
 @dg.asset(
     partitions_def=campaign_occurrences,
     deps=[campaign_plan],
+    hooks=HOOKS,
     group_name="campaigns",
     kinds={"gemini", "pillow"},
     pool="image_backend",
@@ -213,7 +215,9 @@ def campaign_images(
     )
 
 
-@dg.asset(partitions_def=campaign_occurrences, deps=[campaign_images], group_name="campaigns", kinds={"html"})
+@dg.asset(
+    partitions_def=campaign_occurrences, deps=[campaign_images], hooks=HOOKS, group_name="campaigns", kinds={"html"}
+)
 def campaign_gallery(
     context: dg.AssetExecutionContext,
     store: StoreResource,

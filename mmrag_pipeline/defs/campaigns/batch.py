@@ -9,7 +9,7 @@ from mmrag_pipeline.campaigns.references import ReferencePictures
 from mmrag_pipeline.campaigns.replacements import plan_replacements
 from mmrag_pipeline.campaigns.schedule import Occurrence
 from mmrag_pipeline.defs.campaigns.assets import PLAN, campaign_plan
-from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.failures import HOOKS, user_errors_as_failures
 from mmrag_pipeline.defs.partitions import campaign_occurrences
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.resources import ImageBackendResource, StoreResource
@@ -21,6 +21,7 @@ WAIT_FOR_BATCHES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EX
 @dg.asset(
     partitions_def=campaign_occurrences,
     deps=[campaign_plan],
+    hooks=HOOKS,
     group_name="campaigns",
     kinds={"gemini"},
     pool="image_backend",

@@ -6,7 +6,7 @@ from typing import Literal
 
 import dagster as dg
 
-from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
+from mmrag_pipeline.defs.failures import HOOKS, WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.index.golden import golden_metadata, golden_result, library_hash
 from mmrag_pipeline.defs.index.handover import Handover, changed_since, hand_over, manifest_hashes, take_over
 from mmrag_pipeline.defs.ingest.assets import drop_vectors
@@ -68,6 +68,7 @@ class MediaIndexConfig(dg.Config):
 
 @dg.asset(
     deps=[drop_vectors],
+    hooks=HOOKS,
     group_name="index",
     kinds={"milvus"},
     pool="milvus",
@@ -158,6 +159,7 @@ def staged_media_index(
 
 @dg.asset(
     deps=[staged_media_index],
+    hooks=HOOKS,
     group_name="index",
     kinds={"milvus"},
     pool="milvus",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE
+from mmrag_pipeline.defs.failures import HOOKS, WAIT_FOR_MILVUS, WAIT_FOR_STORE
 from mmrag_pipeline.defs.ingest.each_drop import Events, Metadata, for_each_drop, in_portions
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.defs.progress import log_progress
@@ -29,6 +29,7 @@ class DropManifestConfig(dg.Config):
 @dg.asset(
     partitions_def=media_drops,
     backfill_policy=in_portions(),
+    hooks=HOOKS,
     group_name="ingest",
     kinds={"parquet", "pillow"},
     retry_policy=WAIT_FOR_STORE,
@@ -86,6 +87,7 @@ def drop_manifest(
     partitions_def=media_drops,
     backfill_policy=in_portions(),
     deps=[drop_manifest],
+    hooks=HOOKS,
     group_name="ingest",
     kinds={"parquet", "pytorch"},
     pool="encoder",
@@ -131,6 +133,7 @@ def clip_embeddings(
     partitions_def=media_drops,
     backfill_policy=in_portions(),
     deps=[clip_embeddings],
+    hooks=HOOKS,
     group_name="ingest",
     kinds={"milvus"},
     pool="milvus",

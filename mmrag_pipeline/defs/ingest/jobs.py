@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, user_errors_as_failures
+from mmrag_pipeline.defs.failures import HOOKS, WAIT_FOR_MILVUS, user_errors_as_failures
 from mmrag_pipeline.defs.ingest.assets import clip_embeddings, drop_manifest, drop_vectors
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.defs.pods import pod_tags
@@ -18,6 +18,7 @@ ingest_drop = dg.define_asset_job(
     "ingest_drop",
     selection=dg.AssetSelection.assets(drop_manifest, clip_embeddings, drop_vectors),
     description="Scan, embed and index one drop. The drop sensor requests it; backfills run it for many drops.",
+    hooks=HOOKS,
     tags=pod_tags("ingest_drop"),
 )
 
@@ -51,7 +52,7 @@ def remove_vanished_drop(
     context.instance.delete_dynamic_partition(media_drops.name, context.partition_key)
 
 
-@dg.job(partitions_def=media_drops, tags=pod_tags("remove_drop"))
+@dg.job(partitions_def=media_drops, hooks=HOOKS, tags=pod_tags("remove_drop"))
 def remove_drop():
     """Remove a drop whose folder is gone from index, store and partitions. The drop sensor requests it after the grace
     period; for many drops at once it wants a person to.

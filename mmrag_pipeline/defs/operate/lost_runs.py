@@ -13,11 +13,9 @@ import dagster as dg
 from dagster import DagsterEventType
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from mmrag_pipeline.processes import still_runs
+from mmrag_pipeline.processes import RUN_WORKER, still_runs
 from mmrag_pipeline.settings import load_settings
 
-WORKER = "spawn_main"
-"""In the command line of a process that a code server starts for a run."""
 GONE = (
     "the process of the run is gone: it, its code server or its machine was stopped or killed, or there was not enough "
     "memory. Nothing is doubled when it is run again."
@@ -39,7 +37,7 @@ def end_lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     begun = sorted(_begun_here(context), key=lambda each: each.at)
     latest = {each.pid: each for each in begun}  # a process has one run: an older one had another of that number
     for each in begun:
-        if latest[each.pid] is each and still_runs(each.pid, seen_at=each.at, command=WORKER):
+        if latest[each.pid] is each and still_runs(each.pid, seen_at=each.at, command=RUN_WORKER):
             continue
         current = instance.get_run_by_id(each.run.run_id)  # a process writes how its run ended before it goes
         if current is not None and current.status == dg.DagsterRunStatus.STARTED:

@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from mmrag_pipeline.defs.failures import WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
+from mmrag_pipeline.defs.failures import HOOKS, WAIT_FOR_MILVUS, WAIT_FOR_STORE, user_errors_as_failures
 from mmrag_pipeline.defs.index.assets import media_index
 from mmrag_pipeline.defs.index.golden import library_hash
 from mmrag_pipeline.defs.index.handover import manifest_hashes
@@ -47,7 +47,13 @@ CHECKS = {
 
 
 # What only looks at the library comes after publishing: on a large one it takes long, and nothing waits for it.
-@dg.asset(deps=[clip_embeddings, media_index], group_name="quality", kinds={"parquet"}, retry_policy=WAIT_FOR_STORE)
+@dg.asset(
+    deps=[clip_embeddings, media_index],
+    hooks=HOOKS,
+    group_name="quality",
+    kinds={"parquet"},
+    retry_policy=WAIT_FOR_STORE,
+)
 def near_duplicates(
     context: dg.AssetExecutionContext, store: StoreResource, clip_encoder: ClipEncoderResource
 ) -> dg.MaterializeResult:
@@ -85,6 +91,7 @@ def near_duplicates(
 
 @dg.asset(
     deps=[drop_manifest, media_index],
+    hooks=HOOKS,
     group_name="quality",
     kinds={"parquet", "pillow"},
     retry_policy=WAIT_FOR_STORE,
@@ -114,6 +121,7 @@ def library_health(
 
 @dg.asset(
     deps=[media_index, near_duplicates],
+    hooks=HOOKS,
     group_name="quality",
     kinds={"milvus"},
     pool="milvus",
