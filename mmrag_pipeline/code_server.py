@@ -14,8 +14,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-import psutil
-
 from mmrag_pipeline.processes import is_run_worker, run_workers
 
 LOOK_S = 0.5
@@ -23,23 +21,25 @@ LOOK_S = 0.5
 
 def serve(options: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT, then until the last run has ended; returns the exit status."""
-    server = subprocess.Popen([sys.executable, "-m", "dagster", "code-server", "start", *options])
-    runs: set[psutil.Process] = set()
     asked = False
 
-    def stop(*_: object) -> None:
+    def ask(*_: object) -> None:
         nonlocal asked
         asked = True
-        server.terminate()  # it takes no further run
 
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, stop)
-    while server.poll() is None:
-        if asked:
-            runs |= run_workers(server.pid)  # when it has ended they are no longer its children
+        signal.signal(each, ask)
+    server = subprocess.Popen([sys.executable, "-m", "dagster", "code-server", "start", *options])
+    while not asked:
+        if server.poll() is not None:
+            return server.returncode
         time.sleep(LOOK_S)
-    if not asked:
-        return server.returncode
+    runs = run_workers(server.pid)  # when it has ended they are no longer its children
+    print(f"asked to stop: {len(runs)} runs are waited for", file=sys.stderr, flush=True)
+    server.terminate()  # it takes no further run
+    while server.poll() is None:
+        runs |= run_workers(server.pid)
+        time.sleep(LOOK_S)
     while any(map(is_run_worker, runs)):
         time.sleep(LOOK_S)
     return 0

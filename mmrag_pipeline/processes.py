@@ -39,5 +39,5 @@ def is_run_worker(process: psutil.Process) -> bool:
     """Whether it runs, and is one that a code server started for a run."""
     try:
         return process.is_running() and RUN_WORKER in " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # or it has ended and its parent has not looked
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended, or is somebody else's
         return False

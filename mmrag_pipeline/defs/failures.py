@@ -6,9 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import exc
 
 from mmrag_pipeline.errors import Unavailable, UserError
+from mmrag_pipeline.index.failures import causes
+
+_DATABASE_AWAY = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,  # a standby that may not be written to, for one
+    exc.PendingRollbackError,
+    exc.TimeoutError,
+)
 
 WAIT_FOR_MILVUS = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 """Half a minute, one, two: a Milvus that restarts is back by then. Never on an asset that may cost money."""
@@ -26,20 +35,22 @@ def user_errors_as_failures() -> Iterator[None]:
         raise dg.Failure(description=str(error), allow_retries=isinstance(error, Unavailable)) from error
 
 
+def lost_database(error: BaseException | None) -> bool:
+    """Whether Dagster's database was away: only Dagster uses SQLAlchemy here, no work of ours does."""
+    return error is not None and any(isinstance(cause, _DATABASE_AWAY) for cause in causes(error))
+
+
 @dg.failure_hook
 def run_again_if_the_database_was_away(context: dg.HookContext) -> None:
     """A step that could not write its events has not failed: Dagster shall start its run again, as a crashed one.
 
-    `run_retries` leaves runs alone in which a step failed, and takes a PostgreSQL that was restarted for that. Only
-    Dagster uses SQLAlchemy here, so its errors are never those of our work.
+    `run_retries` leaves runs alone in which a step failed, and takes a PostgreSQL that was restarted for that.
     """
-    error = context.op_exception
-    while error is not None:
-        if isinstance(error, OperationalError | InterfaceError):
-            context.instance.add_run_tags(context.run_id, {"dagster/retry_on_asset_or_op_failure": "true"})
-            return
-        error = error.__cause__ or error.__context__
+    if lost_database(context.op_exception):
+        context.instance.add_run_tags(context.run_id, {"dagster/retry_on_asset_or_op_failure": "true"})
 
 
 HOOKS = {run_again_if_the_database_was_away}
-"""Of every asset, and of every job: those have checks too."""
+"""Of every asset, and of every job for its checks. (A check can't have one of its own: where assets are materialised
+without a job, a check that lost the database ends the run.)
+"""

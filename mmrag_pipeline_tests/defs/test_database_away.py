@@ -1,16 +1,17 @@
 """A run whose step failed because Dagster's database was away is started again; one that failed by itself is not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import sqlalchemy
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from mmrag_pipeline.definitions import defs
-from mmrag_pipeline.defs.failures import HOOKS, user_errors_as_failures
+from mmrag_pipeline.defs.failures import HOOKS, lost_database, user_errors_as_failures
+from mmrag_pipeline.defs.ingest.each_drop import Events, for_each_drop, in_portions
+from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline_tests.pipeline import Pipeline
 
@@ -59,6 +60,27 @@ def test_only_a_run_that_lost_its_database_is_started_again(
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
     assert (run.status, run.tags[WILL_RETRY]) == (dg.DagsterRunStatus.FAILURE, again)
+
+
+@dg.asset(partitions_def=media_drops, backfill_policy=in_portions(), hooks=HOOKS)
+def many_drops(context: dg.AssetExecutionContext) -> Events:
+    yield from for_each_drop(context, lambda key: ask_a_database_that_is_away() or {})
+
+
+def test_in_a_run_of_many_drops_it_is_no_drop_s_fault(instance: dg.DagsterInstance) -> None:
+    keys = ["bags__1", "bags__2"]
+    instance.add_dynamic_partitions(media_drops.name, keys)
+    portion = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+    result = dg.materialize([many_drops], instance=instance, tags=portion, raise_on_error=False)
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None and run.tags[WILL_RETRY] == "true"
+    assert not instance.fetch_observations(many_drops.key, limit=1).records
+
+
+def test_causes_that_go_round_in_a_circle_come_to_an_end() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__context__ = other, one
+    assert not lost_database(one) and not lost_database(None)
 
 
 def test_every_asset_and_job_asks_for_it(pipeline: Pipeline) -> None:

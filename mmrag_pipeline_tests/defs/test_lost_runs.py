@@ -16,7 +16,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from mmrag_pipeline.defs.operate.lost_runs import GONE, end_lost_runs
-from mmrag_pipeline.processes import still_runs
+from mmrag_pipeline.processes import is_run_worker, run_workers, still_runs
 
 HERE = RegisteredCodeLocationOrigin("mmrag_pipeline")
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(HERE, "__repository__"), "nightly")
@@ -148,3 +148,23 @@ def test_a_zombie_does_not_run() -> None:
             time.sleep(0.05)
         assert not runs(ended.pid)
     assert not runs(ended.pid)
+
+
+def test_the_workers_of_a_code_server_are_known_until_they_end() -> None:
+    script = (
+        "import multiprocessing as m, time\n"
+        "if __name__ == '__main__':\n"
+        "    m.get_context('spawn').Process(target=time.sleep, args=(600,)).start()\n"
+        "    print('begun', flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None and server.stdout.readline() == "begun\n"
+        (worker,) = run_workers(server.pid)  # not the process that multiprocessing has besides
+        server.kill()
+        server.wait()
+        assert is_run_worker(worker)
+        worker.kill()
+    deadline = time.monotonic() + 30
+    while is_run_worker(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_run_worker(worker) and not run_workers(server.pid)

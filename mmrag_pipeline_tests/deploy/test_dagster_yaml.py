@@ -30,6 +30,8 @@ def test_dagster_takes_it(settings: dict[str, Any]) -> None:
     assert settings["concurrency"]["pools"]["default_limit"] == 1
     retries = settings["run_retries"]
     assert retries["enabled"] and not retries["retry_on_asset_or_op_failure"], "a failed step may have cost money"
+    assert retries["max_retries"] == 1, "the second try of a run that lost the database may be repeated for any failure"
+    assert settings["run_queue"]["max_user_code_failure_retries"] > 0, "a restarted code server fails what is queued"
     monitoring = settings["run_monitoring"]
     assert monitoring["enabled"] and monitoring["free_slots_after_run_end_seconds"] > 0
     assert monitoring["max_runtime_seconds"] > 0, "a run that hangs would hold its drop for ever"

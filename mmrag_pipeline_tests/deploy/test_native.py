@@ -29,7 +29,7 @@ DOWN_S = 20
 LONG_DOWN_S = 60
 """Longer than a run that could not write takes to end, and what would have told of that: nobody has seen it."""
 
-MANY, DAGSTERS_PATIENCE_S = 2000, 30
+MANY, DAGSTERS_PATIENCE_S, DAEMON_TICK_S = 2000, 30, 5
 
 
 @dataclass
@@ -142,7 +142,7 @@ def test_postgres_is_away_until_the_run_is_gone(deployment: Deployment) -> None:
 
 
 def test_a_code_server_that_is_asked_to_stop_lets_its_runs_end(deployment: Deployment) -> None:
-    """Also one that takes longer than Dagster's own patience of half a minute."""
+    """Also one that takes longer than Dagster's own patience of half a minute; queued ones wait for the next server."""
     dagster, folder = deployment.dagster, Path(deployment.settings.media_root) / "plain" / "many"
     folder.mkdir(parents=True)
     for number in range(MANY):
@@ -150,8 +150,13 @@ def test_a_code_server_that_is_asked_to_stop_lets_its_runs_end(deployment: Deplo
     dagster.add_partition("media_drops", "plain__many")
     run = dagster.launch("ingest_drop", partition="plain__many")
     dagster.wait_for(lambda: dagster.step_started(run, "clip_embeddings"), "the run has begun", within_s=PATIENCE_S)
+    queued = dagster.launch("ingest_drop", partition="plain__many")
     asked = time.monotonic()
     assert dagster.end("code") == 0
     assert time.monotonic() - asked > DAGSTERS_PATIENCE_S, "the run was too short to show anything"
     assert dagster.run(run).status == "SUCCESS"
+    time.sleep(2 * DAEMON_TICK_S)
+    assert dagster.run(queued).status == "QUEUED"
+    dagster.start("code")
+    assert dagster.finished(queued).status == "SUCCESS"
     deployment.assert_nothing_is_doubled("plain__many")

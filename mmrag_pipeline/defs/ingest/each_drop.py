@@ -25,7 +25,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from mmrag_pipeline.defs.failures import user_errors_as_failures
+from mmrag_pipeline.defs.failures import lost_database, user_errors_as_failures
 from mmrag_pipeline.defs.partitions import media_drops
 from mmrag_pipeline.defs.verdict import verdict
 from mmrag_pipeline.errors import Unavailable, UserError
@@ -69,6 +69,8 @@ def for_each_drop(context: dg.AssetExecutionContext, work: Callable[[str], Metad
         except UserError as error:
             yield _observation(context, so_far, key, str(error))
         except Exception as error:
+            if lost_database(error):
+                raise
             context.log.exception("%s", key)
             yield _observation(context, so_far, key, f"{type(error).__name__}: {error}")
         else:
@@ -103,6 +105,8 @@ def check_each_drop(
         try:
             found = judge(key)
         except Exception as error:
+            if lost_database(error):
+                raise
             context.log.exception("%s", key)
             found = _not_judged(error, unread, blocking=blocking)
         # Logged, because yielded it would stop the step for the other drops too.
