@@ -128,4 +128,5 @@ def entities(
         block = vectors(key)
         for row in wanted[key].take(positions):
             row["embedding"] = block[row["content_id"]]
-            yield changes.lingering.get(row["id"], {}) | row
+            lingering = changes.lingering.get(row["id"])
+            yield lingering | row if lingering else row

@@ -95,9 +95,19 @@ class Milvus(StoredRows):
         return info
 
     def lately_live(self) -> CollectionInfo | None:
-        """`live()` as it was within the last second: not every search of a connection shall ask three times."""
+        """`live()` as it was within the last second: not every search of a connection shall ask three times.
+
+        After that it is asked where the alias points; a collection of the same name is the one that was looked at.
+        """
         known = self._lately
-        return known[1] if known and time.monotonic() - known[0] <= _LATELY_S else self.live()
+        if known is None:
+            return self.live()
+        at, info = known
+        if time.monotonic() - at > _LATELY_S:
+            if self.alias_target() != info.name:
+                return self.live()
+            self._lately = time.monotonic(), info
+        return info
 
     def _foreign(self, what: str) -> UserError:
         return UserError(

@@ -146,7 +146,7 @@ def query_vector(encoder: Encoder, request: SearchRequest) -> np.ndarray:
     if request.image is not None:
         share = request.image_weight if parts else 1.0
         parts.append(share * np.asarray(encoder.encode_images([request.image])[0], dtype=np.float32))
-    vector = np.sum(parts, axis=0)
+    vector = parts[0] if len(parts) == 1 else np.sum(parts, axis=0)
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or length < _SAME:
         raise UserError("the words and the picture cancel each other out: choose another image weight.")

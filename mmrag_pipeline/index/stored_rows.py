@@ -7,6 +7,7 @@ after a write, message sizes, lost connections, vectors of float16.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
@@ -79,27 +80,30 @@ class StoredRows(Connection):
     ) -> int:
         """Write whole rows in messages of at most 16 MB; returns their number, `progress` gets it on the way.
 
-        `new`: the collection was made by this process, is empty, and `rows` has each id once; that is faster. `guard`
-        may raise before a message is sent. While one message travels the next is packed.
+        `new`: the collection was made by this process, is empty, and `rows` has each id once; that is faster, and two
+        messages may travel at a time. `guard` may raise before a message is sent. Meanwhile the next is packed.
         """
-        written = travelling = 0
-        sent: Future[None] | None = None
+        written = 0
+        on_the_way: deque[tuple[Future[None], int]] = deque()
 
-        def arrived() -> None:
+        def arrive() -> None:
             nonlocal written
-            if sent is not None:
-                sent.result()
-                written += travelling
-                if progress:
-                    progress(written)
+            sent, count = on_the_way.popleft()
+            sent.result()
+            written += count
+            if progress:
+                progress(written)
 
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="milvus-upsert") as sender:
+        at_once = 2 if new else 1  # of two messages with the same id the later one must come last
+        with ThreadPoolExecutor(at_once, thread_name_prefix="milvus-upsert") as sender:
             for fields, count in columns.messages(rows, vectors=self._layout(name).vectors):
-                arrived()
                 if guard:
-                    guard()
-                sent, travelling = sender.submit(self._send, name, fields, count, new=new), count
-            arrived()
+                    guard()  # asks the server, while messages travel
+                while len(on_the_way) >= at_once:
+                    arrive()
+                on_the_way.append((sender.submit(self._send, name, fields, count, new=new), count))
+            while on_the_way:
+                arrive()
         return written
 
     def _send(self, name: str, fields: Sequence[Any], count: int, *, new: bool) -> None:
