@@ -330,6 +330,24 @@ def test_a_live_collection_dropped_by_hand_is_built_again(milvus, sync, staging)
     assert live_ids(milvus) == WATCHES.ids
 
 
+def test_who_searches_on_looks_up_the_alias_alone_and_sees_where_another_points_it(milvus, sync, staging, monkeypatch):
+    sync(WATCHES)
+    monkeypatch.setattr("mmrag_pipeline.index.milvus._LATELY_S", -1.0)  # a second has always passed
+    first = milvus.lately_live()
+    asked, call = [], milvus._call
+
+    def listening(action, method, *args, **options):
+        asked.append(method)
+        return call(action, method, *args, **options)
+
+    monkeypatch.setattr(milvus, "_call", listening)
+    assert milvus.lately_live() == first and asked == ["describe_alias"]
+    staged = staging(*BOTH)
+    with connect(milvus.config) as another:
+        publish(another, staged, now=at(1))
+    assert milvus.lately_live().name == staged.collection
+
+
 def test_searches_through_swaps_never_fail_and_never_mix(milvus_config, milvus, sync, staging):
     sync(WATCHES)
     stop, seen, errors = threading.Event(), [], []
