@@ -156,7 +156,7 @@ def test_a_code_server_that_is_asked_to_stop_lets_its_runs_end(deployment: Deplo
     assert time.monotonic() - asked > DAGSTERS_PATIENCE_S, "the run was too short to show anything"
     assert dagster.run(run).status == "SUCCESS"
     time.sleep(2 * DAEMON_TICK_S)
-    assert dagster.run(queued).status == "QUEUED"
+    assert dagster.run(queued).status not in OVER  # queued, or just being tried again
     dagster.start("code")
     assert dagster.finished(queued).status == "SUCCESS"
     deployment.assert_nothing_is_doubled("plain__many")
