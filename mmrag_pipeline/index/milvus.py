@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index import lite
@@ -47,14 +46,14 @@ def connect(config: MilvusConfig) -> Iterator[Milvus]:
     config.check()
     import_pymilvus()
     if not config.is_lite:
-        milvus = Milvus(config, config.uri, writing=nullcontext())
+        milvus = Milvus(config, config.uri)
         try:
             yield milvus
         finally:
             milvus.close()
         return
     with lite.opened(config.uri, wait_s=config.wait_s) as file:
-        milvus = Milvus(config, file.address, writing=file.writing)
+        milvus = Milvus(config, file.address, file=file)
         try:
             yield milvus
         finally:
@@ -64,8 +63,8 @@ def connect(config: MilvusConfig) -> Iterator[Milvus]:
 class Milvus(StoredRows):
     """One open connection. Names given to it are collections, never aliases; `live()` resolves the alias."""
 
-    def __init__(self, config: MilvusConfig, address: str, *, writing: Any):
-        super().__init__(config, address, writing=writing)
+    def __init__(self, config: MilvusConfig, address: str, *, file: lite.OpenFile | None = None):
+        super().__init__(config, address, file=file)
         self._lately: tuple[float, CollectionInfo] | None = None
         self._version: str | None = None
 

@@ -218,9 +218,9 @@ def _by_id(milvus: Milvus, live: CollectionInfo, wanted: dict[str, WantedRows]) 
     """Which live rows would go, where fields can't be compared because the schema is another one."""
     keep = {media_id for rows in wanted.values() for media_id in rows.ids}
     changes = everything(wanted)
-    for page in milvus.rows(live.name, ()):
-        changes.stored += len(page)
-        changes.delete += [row["id"] for row in page if row["id"] not in keep]
+    for ids, _ in milvus.pairs(live.name, "product_line"):
+        changes.stored += len(ids)
+        changes.delete += [media_id for media_id in ids if media_id not in keep]
     return changes
 
 

@@ -39,8 +39,12 @@ def live_ids(milvus: Milvus, drop: str | None = None) -> set[str]:
     live = milvus.live()
     if live is None:
         return set()
-    expression = equals("drop", drop) if drop is not None else ""
-    return {row["id"] for page in milvus.rows(live.name, (), expression) for row in page}
+    pages = (
+        milvus.pairs(live.name, DIGEST)
+        if drop is None
+        else milvus.pairs(live.name, DIGEST, equals("drop", drop), about=0)
+    )
+    return {media_id for ids, _ in pages for media_id in ids}
 
 
 def held_by(milvus: Milvus, collection: str) -> str:
@@ -49,7 +53,7 @@ def held_by(milvus: Milvus, collection: str) -> str:
     Of the digests that rows are compared by, so that it takes no longer than finding out whether anything changed.
     """
     rows = total = 0
-    for ids, digests in milvus.pairs(collection, DIGEST, about=milvus.count(collection)):
+    for ids, digests in milvus.pairs(collection, DIGEST):
         rows += len(ids)
         total = (total + int(np.array(digests, np.int64).sum())) % 2**64  # pages come in any order
     return f"{rows}-{total:016x}"
@@ -60,5 +64,4 @@ def product_lines(milvus: Milvus) -> list[str]:
     live = milvus.live()
     if live is None:
         return []
-    pages = milvus.rows(live.name, ("product_line",))
-    return sorted({row["product_line"] for page in pages for row in page})
+    return sorted({line for _, lines in milvus.pairs(live.name, "product_line") for line in lines})

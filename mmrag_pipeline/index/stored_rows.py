@@ -10,18 +10,20 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from mmrag_pipeline.ahead import ahead
-from mmrag_pipeline.index import columns
+from mmrag_pipeline.index import columns, lite_rows
 from mmrag_pipeline.index.columns import Pairs, Row
 from mmrag_pipeline.index.config import MilvusConfig
 from mmrag_pipeline.index.connection import LOAD_S, Connection
 from mmrag_pipeline.index.failures import is_too_large
 from mmrag_pipeline.index.layout import FLOAT16, INDEXES, Layout
+from mmrag_pipeline.index.lite import OpenFile
 from mmrag_pipeline.index.schema import DYNAMIC, FIELDS, METRIC, CollectionInfo
 
 _PAGE_ROWS = 8000
@@ -34,12 +36,13 @@ _ID = re.compile(r"[0-9a-f]{1,64}")
 
 
 class StoredRows(Connection):
-    """A connection that reads and writes rows. `writing` is held for each write."""
+    """A connection that reads and writes rows. `file`: the Lite file that it is one to."""
 
-    def __init__(self, config: MilvusConfig, address: str, *, writing: Any):
+    def __init__(self, config: MilvusConfig, address: str, *, file: OpenFile | None):
         super().__init__(config, address)
         self.alias = config.alias
-        self._writing = writing
+        self._file = file
+        self._writing = file.writing if file else nullcontext()
         self._infos: dict[str, CollectionInfo] = {}
 
     def info(self, name: str) -> CollectionInfo | None:
@@ -170,15 +173,19 @@ class StoredRows(Connection):
             yield self._numbers(name, page, wanted)
             last = page[-1]["id"]
 
-    def pairs(self, name: str, field: str, filter: str = "", *, about: int) -> Iterator[Pairs]:
+    def pairs(self, name: str, field: str, filter: str = "", *, about: int | None = None) -> Iterator[Pairs]:
         """Ids of every row and a scalar field of each, finished writes included, in no order; many times faster than
         `rows`.
 
         A server looks at every row for each page of an iterator, so here it is asked for large ranges of ids, two at a
-        time. Ids are digests: equal ranges hold equally many, of `about` so many in all. The first requests are on
-        their way when this returns.
+        time. Ids are digests: equal ranges hold equally many, of `about` so many in all (else it counts them). The
+        first requests are on their way when this returns.
         """
         self.ensure_loaded(name)
+        if self._file:
+            return iter([self._pairs_of_file(self._file, name, field, filter)])
+        if about is None:
+            about = self.count(name)
         parts = max(_RANGES_AT_ONCE, round(about / _RANGE_ROWS))
         edges = [part * _ID_RANGES // parts for part in range(parts + 1)]
 
@@ -202,6 +209,13 @@ class StoredRows(Connection):
             return ids + further_ids, values + further_values
 
         return ahead(read, list(pairwise(edges)), at_once=_RANGES_AT_ONCE)
+
+    def _pairs_of_file(self, file: OpenFile, name: str, field: str, filter: str) -> Pairs:
+        def read() -> Pairs:
+            with self._writing:
+                return lite_rows.pairs(file.database, name, field, filter=filter)
+
+        return self._patiently("read rows", read)
 
     def get(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Row]:
         """Rows by id, every finished write included; absent ids are left out."""

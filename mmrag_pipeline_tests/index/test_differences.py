@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -206,7 +207,7 @@ def read_pairs(ranges):
     return [pair for ids, values in ranges for pair in zip(ids, values, strict=True)]
 
 
-@pytest.mark.parametrize("about", [0, 30, 200_000])
+@pytest.mark.parametrize("about", [0, None, 30, 200_000])
 def test_ranges_of_ids_that_are_too_large_are_halved_and_every_row_comes_once(milvus, sync, monkeypatch, about):
     live = sync(WATCHES.add({f"{number}.jpg": Item("golden watch") for number in range(30)})).collection
     from pymilvus import MilvusException
@@ -225,6 +226,31 @@ def test_ranges_of_ids_that_are_too_large_are_halved_and_every_row_comes_once(mi
     wanted = [media_id for media_id, name in rows.items() if name == "7.jpg"]
     found = read_pairs(milvus.pairs(live, "path", 'filename == "7.jpg"', about=about))
     assert found == [(wanted[0], "7.jpg")]
+
+
+def test_ids_and_a_field_are_those_of_the_rows_flushed_or_not(milvus, live, gold):
+    """Lite's are taken from its engine, not asked for: from older and newer files, memory, and what was deleted."""
+    random = Random(20261128)
+    for step in range(12):
+        known = [f"{number:032x}" for number in random.sample(range(20), 8)]
+        title = f"of step {step}"
+        milvus.upsert(live, [gold | {"id": each, "title": title, "path": f"{each}.jpg"} for each in known[:5]])
+        milvus.delete(live, known[4:])
+        if random.random() < 0.4:
+            milvus.finish_writing(live, built=milvus.is_lite)
+        for where in ("", 'title == "of step 3"', 'product_line == "lunar" and title in ["of step 1", "of step 7"]'):
+            rows = {row["id"]: row["title"] for page in milvus.rows(live, ("title",), where) for row in page}
+            pairs = read_pairs(milvus.pairs(live, "title", where, about=20))
+            assert sorted(pairs) == sorted(rows.items())
+    assert len(read_pairs(milvus.pairs(live, "title", 'title == "of step 11"', about=20))) == 4
+
+
+def test_ids_and_a_field_of_a_collection_that_is_not_there_are_an_error(milvus, live):
+    from pymilvus import MilvusException
+
+    milvus._loaded.add(f"{live}_2")  # it was, a moment ago
+    with pytest.raises(MilvusException, match=r"(?i)does not exist|not found|can't find"):
+        read_pairs(milvus.pairs(f"{live}_2", "title", about=20))
 
 
 @pytest.mark.slow
