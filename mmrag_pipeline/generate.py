@@ -308,11 +308,18 @@ def _opened(settings: Settings, backend: str | ImageBackend | None) -> AbstractC
 
 
 def _given(settings: Settings, image: str | Path | bytes, number: int) -> GivenPicture:
-    name = f"picture {number}" if isinstance(image, bytes) else Path(image).name
+    if isinstance(image, bytes):
+        name, data = f"picture {number}", image
+    else:
+        name, data = Path(image).name, _bytes_of(Path(image))
     try:
-        data = image if isinstance(image, bytes) else Path(image).read_bytes()
         return GivenPicture(name, open_picture(data, wiring.limits(settings)))
-    except OSError as error:
-        raise UserError(f"the picture {image} can't be read ({error.strerror or error}): check its path.") from error
     except MediaError as error:
         raise UserError(f"{name} is not a usable picture ({error}): give a JPEG, PNG, WebP or similar.") from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"the picture {path} can't be read ({error.strerror or error}): check its path.") from error

@@ -61,12 +61,12 @@ def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *
     is_stored, is_equal = np.zeros(len(digests), bool), np.zeros(len(digests), bool)
     changes = Changes()
     for ids, values in stored:
-        where = np.fromiter(map(position.get, ids, repeat(-1)), np.int64, len(ids))
-        known = where >= 0
+        at_wanted = np.fromiter(map(position.get, ids, repeat(-1)), np.int64, len(ids))
+        known = at_wanted >= 0
         changes.stored += len(ids)
         changes.delete += [ids[at] for at in np.flatnonzero(~known).tolist()]
-        is_stored[where[known]] = True
-        is_equal[where[known]] = digests[where[known]] == np.array(values, np.int64)[known]
+        is_stored[at_wanted[known]] = True
+        is_equal[at_wanted[known]] = digests[at_wanted[known]] == np.array(values, np.int64)[known]
     changes.unchanged = int(is_equal.sum())
     different: list[str] = []
     start = 0

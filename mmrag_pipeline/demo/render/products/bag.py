@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..mesh import (
@@ -82,7 +84,7 @@ def _tote(wide: float, tall: float) -> list[Part]:
     return [*parts, Part("metal", logo)]
 
 
-def _body(wide: float, tall: float, taper: float, depth: float) -> tuple[list[np.ndarray], callable]:
+def _body(wide: float, tall: float, taper: float, depth: float) -> tuple[list[np.ndarray], Callable[..., np.ndarray]]:
     """Rings of a closed structured body, and the depth of its front at (x, z)."""
     z = np.array([0, 0.02, 0.08, 0.3, 0.6, 0.9, 1.12, 1.17, 1.19]) * tall
     w = wide * np.interp(z / tall, [0, 1.2], [0.98, 0.98 - taper]) * np.array([0.93, 0.97, 1, 1, 1, 1, 1, 0.985, 0.95])
@@ -97,7 +99,7 @@ def _body(wide: float, tall: float, taper: float, depth: float) -> tuple[list[np
     return rings, front
 
 
-def _flap(front: callable, wide: float, top: float, drop: float, curve: float) -> list[Part]:
+def _flap(front: Callable[..., np.ndarray], wide: float, top: float, drop: float, curve: float) -> list[Part]:
     """A front flap: from the back edge over the top, down to a curved lower edge."""
     u = np.linspace(-1, 1, 61)
     x = u * 0.9 * wide
@@ -151,7 +153,7 @@ def _handbag(wide: float, tall: float) -> list[Part]:
     return parts
 
 
-def _piping(wide: float, tall: float, front: callable) -> list[Part]:
+def _piping(wide: float, tall: float, front: Callable[..., np.ndarray]) -> list[Part]:
     """A cord round the front panel's edge."""
     left = np.array([(-0.93, 1.05), (-0.96, 0.5), (-0.96, 0.15), (-0.85, 0.05), (-0.4, 0.035), (0, 0.03)])
     right = left[::-1][1:] * [-1, 1]
