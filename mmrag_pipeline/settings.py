@@ -44,8 +44,8 @@ class Settings(BaseSettings):
     )
     clip_precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="Numeric precision of the model; auto: bf16 where the processor or GPU computes in it, else fp32. "
-        "Name one where machines differ: vectors of two precisions are kept apart.",
+        description="Numeric precision of the model; auto: bf16 where the processor or GPU computes in it, else fp32, "
+        "which the demo model always gets. Name one where machines differ: vectors of two precisions are kept apart.",
     )
     clip_preprocessing: Literal["fast", "exact"] = Field(
         "fast",

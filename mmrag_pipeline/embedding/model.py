@@ -120,13 +120,14 @@ class ModelSpec:
         A bare weights file is not accepted: open_clip would guess its preprocessing, and a wrong guess is silent.
 
         Args:
-            precision: fp32, bf16, or auto for the one that this machine is fast in.
+            precision: fp32, bf16, or auto for the one that this machine is fast in; the demo's small model is fp32
+                then, because its answers lie so near to each other that rounding would tell another story elsewhere.
 
         Raises:
             UserError: the name, the precision or the preprocessing is none of these.
         """
         if precision == "auto":
-            precision = best_precision(device)
+            precision = "fp32" if name == DEMO else best_precision(device)
         if precision not in PRECISIONS:
             raise UserError(f"MMRAG_CLIP_PRECISION={precision!r} is none of auto, {', '.join(PRECISIONS)}.")
         if preprocessing not in TIERS:

@@ -55,7 +55,7 @@ def compare(milvus: Milvus, collection: str, wanted: Mapping[str, WantedRows], *
     # the product line besides: where it is the partition key, only its partitions are read
     where = both(equals("product_line", only.product_line), equals("drop", only.key)) if only else ""
     stored = milvus.pairs(collection, DIGEST, where, about=sum(map(len, wanted.values())))
-    # made while the first rows travel; numpy compares, because Python's objects would take longer than the server
+    # made while a server's first rows travel; numpy compares, because Python's objects would take longer than those
     position = {media_id: at for at, media_id in enumerate(chain.from_iterable(rows.ids for rows in wanted.values()))}
     digests = np.concatenate([np.empty(0, np.int64), *(rows.digests for rows in wanted.values())])
     is_stored, is_equal = np.zeros(len(digests), bool), np.zeros(len(digests), bool)

@@ -1,7 +1,8 @@
 """A Milvus Lite file: one process at a time, so it is opened late, shared in it, and soon given back.
 
 pymilvus itself keeps the file's lock until the process ends, whatever is closed. Therefore the Lite server is
-started and stopped here, its users counted, and pymilvus is only given its loopback address.
+started and stopped here, its users counted, and pymilvus is only given its loopback address. What pymilvus would take
+too long for is read from the engine itself, by lite_rows.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _M_ARENA_MAX = -8  # malloc.h
 
 @dataclass
 class OpenFile:
-    """A Lite server of this process; `writing` is held for each write: concurrent ones are unsafe in Lite."""
+    """A Lite server of this process; `writing` is held for each write: concurrent ones are unsafe in Lite; and
+    while the engine itself is read."""
 
     server: Any
     database: Any

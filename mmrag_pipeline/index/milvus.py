@@ -1,5 +1,5 @@
-"""Connecting to Milvus, and its collections and alias: with stored_rows.py and connection.py the one place that talks
-to it, an adapter that makes Lite and a server behave alike.
+"""Connecting to Milvus, and its collections and alias: with stored_rows.py, lite_rows.py and connection.py the one
+place that talks to it, an adapter that makes Lite and a server behave alike.
 
 What differs between them and is handled here: aliases that destroy what they point to or outlive it, indexes and types
 that one of them lacks, answers about collections that aren't there.

@@ -36,7 +36,7 @@ _ID = re.compile(r"[0-9a-f]{1,64}")
 
 
 class StoredRows(Connection):
-    """A connection that reads and writes rows. `file`: the Lite file that it is one to."""
+    """A connection that reads and writes rows; `file` is given where it is one to a Lite file."""
 
     def __init__(self, config: MilvusConfig, address: str, *, file: OpenFile | None):
         super().__init__(config, address)
@@ -174,16 +174,22 @@ class StoredRows(Connection):
             last = page[-1]["id"]
 
     def pairs(self, name: str, field: str, filter: str = "", *, about: int | None = None) -> Iterator[Pairs]:
-        """Ids of every row and a scalar field of each, finished writes included, in no order; many times faster than
-        `rows`.
+        """Ids of every row and a field of each (of `MAX_BYTES` or `INT_FIELDS`), finished writes included, in no order;
+        many times faster than `rows`.
 
         A server looks at every row for each page of an iterator, so here it is asked for large ranges of ids, two at a
         time. Ids are digests: equal ranges hold equally many, of `about` so many in all (else it counts them). The
-        first requests are on their way when this returns.
+        first requests are on their way when this returns. Lite's rows are read by then, when a write that is going on
+        has ended.
         """
         self.ensure_loaded(name)
-        if self._file:
-            return iter([self._pairs_of_file(self._file, name, field, filter)])
+        if file := self._file:
+
+            def read_file() -> Pairs:
+                with self._writing:  # a flush amid it would move rows from memory, not yet read, to files, read before
+                    return lite_rows.pairs(file.database, name, field, filter=filter)
+
+            return iter([self._patiently("read rows", read_file)])
         if about is None:
             about = self.count(name)
         parts = max(_RANGES_AT_ONCE, round(about / _RANGE_ROWS))
@@ -209,13 +215,6 @@ class StoredRows(Connection):
             return ids + further_ids, values + further_values
 
         return ahead(read, list(pairwise(edges)), at_once=_RANGES_AT_ONCE)
-
-    def _pairs_of_file(self, file: OpenFile, name: str, field: str, filter: str) -> Pairs:
-        def read() -> Pairs:
-            with self._writing:
-                return lite_rows.pairs(file.database, name, field, filter=filter)
-
-        return self._patiently("read rows", read)
 
     def get(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Row]:
         """Rows by id, every finished write included; absent ids are left out."""

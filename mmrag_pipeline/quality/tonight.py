@@ -18,6 +18,7 @@ from mmrag_pipeline.embedding.store import DamagedVectors, EmbeddingStore, LostV
 from mmrag_pipeline.errors import UserError
 from mmrag_pipeline.index.changes import DropRows
 from mmrag_pipeline.index.status import held_by
+from mmrag_pipeline.index.sync import require_fit
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest import generated_in
 from mmrag_pipeline.media.pictures import load_picture
@@ -76,12 +77,13 @@ def measure_tonight(
     collection is not asked again.
 
     Raises:
-        UserError: nothing is live, or it was made with another model.
+        UserError: nothing is live, or it was made with another model or schema.
     """
     queries = golden or weak_labels(library.manifests)
     copies = NearDuplicateStore(store).copies()
     with connect() as milvus:
         live = _live(milvus)
+        require_fit(live, fingerprint=encoder.fingerprint, dim=encoder.dim)
         held = held_by(milvus, live.name)  # before it is measured: what comes in meanwhile is measured the next time
     what = made_of(
         collection=live.name,

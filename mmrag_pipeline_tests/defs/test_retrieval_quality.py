@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from mmrag_pipeline.defs.failures import WAIT_FOR_STORE
 from mmrag_pipeline.defs.quality import assets
 from mmrag_pipeline.demo.delivery import PACKAGED_LIBRARY
 from mmrag_pipeline.demo.golden import GOLDEN
+from mmrag_pipeline.errors import UserError
+from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.media.library import Drop
 from mmrag_pipeline.media.manifest_store import ManifestStore
 from mmrag_pipeline.media.scan import scan_drop
@@ -183,3 +186,17 @@ def test_copies_are_counted_among_the_answers_and_left_out_of_a_search(pipeline:
     assert len(one_of_each) == len(COLOURS)
     assert len(find(pipeline.settings, text="a red card", k=10, near_duplicates=True).hits) == len(COLOURS) + 2
     assert Path(one_of_each[0].path).stem.startswith("red")
+
+
+def test_what_is_live_of_an_earlier_schema_is_not_measured_and_it_is_said(pipeline: Pipeline) -> None:
+    deliver(pipeline)
+    pipeline.ingest()
+    store, now = Store(pipeline.root / "store"), datetime.now(UTC)
+    with connect(wiring.milvus(pipeline.settings)) as milvus:
+        milvus.mark(replace(milvus.live(), schema_version=1))
+    library = tonight.Library({}, lambda drop: pipeline.media, wiring.limits(pipeline.settings), "")
+    with pytest.raises(UserError, match=r"schema version 1, .* run the nightly_reindex job"):
+        tonight.measure_tonight(
+            lambda: connect(wiring.milvus(pipeline.settings)),
+            wiring.encoder(pipeline.settings), store, library, None, now=now,
+        )  # fmt: skip

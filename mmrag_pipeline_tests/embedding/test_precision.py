@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmrag_pipeline.embedding import model
+from mmrag_pipeline.embedding.model import ModelSpec
 from mmrag_pipeline.embedding.precision import best_precision
 
 EPYC_4 = "processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16 avx512_vnni\n"
@@ -38,3 +40,9 @@ def test_asking_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_demo_model_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "best_precision", lambda device: "bf16")
+    assert ModelSpec.parse("demo").precision == "fp32" and ModelSpec.parse("clip-b32").precision == "bf16"
+    assert ModelSpec.parse("demo", precision="bf16").precision == "bf16"

@@ -9,13 +9,14 @@ import pytest
 
 from mmrag_pipeline.embedding.store import DamagedVectors
 from mmrag_pipeline.errors import UserError
-from mmrag_pipeline.index import rebuild
+from mmrag_pipeline.index import rebuild, schema
 from mmrag_pipeline.index.layout import Layout
 from mmrag_pipeline.index.milvus import connect
 from mmrag_pipeline.index.rebuild import check_staged, publish, rollback, stage
+from mmrag_pipeline.index.rows import WantedRows
 from mmrag_pipeline.index.schema import BUILDING, PUBLISHED
 from mmrag_pipeline.index.search import SearchRequest, search
-from mmrag_pipeline.index.status import live_ids
+from mmrag_pipeline.index.status import live_ids, product_lines
 from mmrag_pipeline_tests.index.library import BAGS, DIM, FINGERPRINT, NOW, WATCHES, FakeEncoder, Item
 
 BOTH = (WATCHES, BAGS)
@@ -133,6 +134,25 @@ def test_a_live_collection_of_an_earlier_schema_is_searched_until_the_next_night
     assert (staged.mode, staged.upserted, staged.is_live) == ("rebuild", 7, False)
     publish(milvus, staged)
     assert live_ids(milvus) == ids_of(*BOTH) and staging(*BOTH, day=2).mode == "unchanged"
+
+
+def test_a_collection_from_before_rows_had_digests_is_counted_and_replaced(milvus, staging, sync, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr(schema, "INT_FIELDS", tuple(name for name in schema.INT_FIELDS if name != schema.DIGEST))
+        made = milvus.create(fingerprint=FINGERPRINT, dim=DIM, layout=milvus.layout_for(0), now=at(0), state=PUBLISHED)
+    milvus.mark(made := replace(made, schema_version=1, published_at=at(0).isoformat()))
+    (row,) = WantedRows(WATCHES.drop, WATCHES.manifest).take([0])
+    del row[schema.DIGEST]
+    milvus._client.insert(made.name, [row | {"embedding": [1.0] + [0.0] * (DIM - 1)}])
+    assert milvus.claim_alias(made.name)
+    milvus.finish_writing(made.name)
+    assert live_ids(milvus) == live_ids(milvus, WATCHES.key) == {row["id"]} and product_lines(milvus) == [
+        WATCHES.drop.product_line
+    ]
+    staged = staging(WATCHES)
+    assert (staged.mode, staged.upserted) == ("rebuild", len(WATCHES.ids))
+    publish(milvus, staged)
+    assert live_ids(milvus) == WATCHES.ids
 
 
 def test_a_library_that_lost_most_of_its_pictures_is_not_a_deletion(milvus, sync, staging, writes):
