@@ -59,6 +59,7 @@ def test_secrets_are_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMRAG_MEDAI", "/media")
     monkeypatch.setenv("MMRAG_MEDIA", "/media")
+    monkeypatch.delenv("MMRAG_SHARED_DATA", raising=False)  # the tests' own
     assert unknown_variables() == ["MMRAG_MEDAI"]
 
 
