@@ -26,8 +26,9 @@ _M_ARENA_MAX = -8  # malloc.h
 
 @dataclass
 class OpenFile:
-    """A Lite server of this process; `writing` is held for each write: concurrent ones are unsafe in Lite; and
-    while the engine itself is read."""
+    """A Lite server of this process; `writing` is held for each write, because concurrent ones are unsafe in Lite, and
+    while rows are read from the engine itself.
+    """
 
     server: Any
     database: Any

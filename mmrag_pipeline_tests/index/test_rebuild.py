@@ -136,7 +136,7 @@ def test_a_live_collection_of_an_earlier_schema_is_searched_until_the_next_night
     assert live_ids(milvus) == ids_of(*BOTH) and staging(*BOTH, day=2).mode == "unchanged"
 
 
-def test_a_collection_from_before_rows_had_digests_is_counted_and_replaced(milvus, staging, sync, monkeypatch):
+def test_a_collection_from_before_rows_had_digests_is_counted_and_replaced(milvus, staging, monkeypatch):
     with monkeypatch.context() as before:
         before.setattr(schema, "INT_FIELDS", tuple(name for name in schema.INT_FIELDS if name != schema.DIGEST))
         made = milvus.create(fingerprint=FINGERPRINT, dim=DIM, layout=milvus.layout_for(0), now=at(0), state=PUBLISHED)
@@ -146,9 +146,8 @@ def test_a_collection_from_before_rows_had_digests_is_counted_and_replaced(milvu
     milvus._client.insert(made.name, [row | {"embedding": [1.0] + [0.0] * (DIM - 1)}])
     assert milvus.claim_alias(made.name)
     milvus.finish_writing(made.name)
-    assert live_ids(milvus) == live_ids(milvus, WATCHES.key) == {row["id"]} and product_lines(milvus) == [
-        WATCHES.drop.product_line
-    ]
+    assert live_ids(milvus) == live_ids(milvus, WATCHES.key) == {row["id"]}
+    assert product_lines(milvus) == [WATCHES.drop.product_line]
     staged = staging(WATCHES)
     assert (staged.mode, staged.upserted) == ("rebuild", len(WATCHES.ids))
     publish(milvus, staged)
